@@ -1,0 +1,2 @@
+export { logEngine } from './log-engine.ts';
+export type * from './store.ts';
