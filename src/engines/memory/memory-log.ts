@@ -1,0 +1,33 @@
+import type { DeliveryRow, EventRow, ScheduledRow } from '../../engine/log/index.ts';
+
+/** What a memory engine keeps. It can outlive the engine, so that tests can stop one and start another on it. */
+export interface MemoryLog {
+  events: EventRow[];
+  last: number;
+  ids: Map<string, number>;
+  /** Last position by subject. */
+  revisions: Map<string, number>;
+  subscriptions: Map<string, { readonly no: number; readonly start: number }>;
+  states: Map<number, Uint8Array>;
+  /** By `subscription:position`. */
+  deliveries: Map<string, DeliveryRow>;
+  scheduled: Map<number, ScheduledRow>;
+  lastScheduled: number;
+  inUse: boolean;
+}
+
+/** An empty log. */
+export function memoryLog(): MemoryLog {
+  return {
+    events: [],
+    last: 0,
+    ids: new Map(),
+    revisions: new Map(),
+    subscriptions: new Map(),
+    states: new Map(),
+    deliveries: new Map(),
+    scheduled: new Map(),
+    lastScheduled: 0,
+    inUse: false,
+  };
+}
