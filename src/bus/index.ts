@@ -1,0 +1,1 @@
+export { createBus, type BusOptions } from './create-bus.ts';
