@@ -1,0 +1,79 @@
+import { wants } from '../plan.mjs';
+
+/** Deliveries of one key come in publish order, one at a time; none overtakes one that is failing. */
+export function* checkOrder(ledger, plans) {
+  for (const plan of plans) {
+    if (plan.order === 'none') continue;
+    const keyOf = ({ key }) => (plan.order === 'total' ? '' : key);
+    for (const stored of byKey(ledger, plan, keyOf).values()) {
+      yield* checkOvertaking(ledger, plan, stored);
+      yield* checkSequence(ledger, plan, stored);
+    }
+  }
+}
+
+function byKey(ledger, plan, keyOf) {
+  const keys = new Map();
+  for (const stored of ledger.byId.values()) {
+    if (!wants(plan, stored)) continue;
+    const of = keys.get(keyOf(stored));
+    if (of) of.push(stored);
+    else keys.set(keyOf(stored), [stored]);
+  }
+  return keys;
+}
+
+/** No attempt begins before every earlier event of the key has come to its end, or begins in one call with it. */
+function* checkOvertaking(ledger, plan, stored) {
+  let latest = { index: -1 };
+  /** What came before the first event of each call that got several. */
+  const beforeGroup = new Map();
+  for (const { id, at } of stored) {
+    const notes = ledger.notesOf(plan.name, id);
+    for (const { kind, index, life, group } of notes) {
+      if (kind !== 'begin') continue;
+      if (group !== undefined && !beforeGroup.has(group)) beforeGroup.set(group, latest);
+      const before = beforeGroup.get(group) ?? latest;
+      if (index < before.index) {
+        yield { fault: 'inverted', rule: 'none overtakes', sub: plan.name, id, at, life, overtook: before.id };
+        break;
+      }
+    }
+    const end = notes.find(({ kind }) => endsIt(plan, kind));
+    // One that never ended is lost, which is told by another check.
+    if (end && end.index > latest.index) latest = { index: end.index, id };
+  }
+}
+
+/** A dead event that holds its key lets nothing pass. */
+function endsIt(plan, kind) {
+  return kind === 'ok' || kind === 'discard' || (kind === 'dead' && !plan.holds);
+}
+
+/** Within one life: one at a time, and positions of what was handled rise, but for what was redriven. */
+function* checkSequence(ledger, plan, stored) {
+  const sub = plan.name;
+  const all = stored.flatMap(({ id, at }) => ledger.notesOf(sub, id).map((note) => ({ ...note, id, at })));
+  all.sort((a, b) => a.index - b.index);
+  let life = -1;
+  let running = new Map();
+  let last = 0;
+  const redriven = new Set();
+  for (const { kind, id, at, group, ...note } of all) {
+    if (note.life !== life) {
+      life = note.life;
+      running = new Map();
+      last = 0;
+    }
+    if (kind === 'redrive') redriven.add(id);
+    if (kind === 'begin') {
+      const other = [...running].find(([, of]) => group === undefined || of !== group);
+      if (other) yield { fault: 'inverted', rule: 'one at a time', sub, id, at, life, beside: other[0] };
+      running.set(id, group);
+    } else running.delete(id);
+    if (kind !== 'ok') continue;
+    if (at < last && !redriven.has(id))
+      yield { fault: 'inverted', rule: 'handled in order', sub, id, at, life, after: last };
+    last = Math.max(last, at);
+  }
+}

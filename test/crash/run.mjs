@@ -1,0 +1,85 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { scratchDirectory } from './cleanup.mjs';
+import { faults } from './checker.mjs';
+import { eio } from './faults/eio.mjs';
+import { enospc } from './faults/enospc.mjs';
+import { kill } from './faults/kill.mjs';
+import { power } from './faults/power.mjs';
+import { randomFrom } from './random.mjs';
+
+export const modes = { kill, power, enospc, eio };
+
+/** Cycles on one data directory before another is begun: what the checker holds in memory stays small. */
+const CYCLES_PER_TRIAL = 50;
+
+const sums = ['sent', 'acked', 'delivered', 'attempts', 'untried', ...faults, 'broken'];
+
+/**
+ * Runs so many cycles of a mode, trial by trial, and adds up their verdicts.
+ * @param options `{ mode, cycles, seed, settings, keep, stopAtFirst, say }`; `settings` are those of every trial
+ */
+export async function runCycles({
+  mode,
+  cycles,
+  seed,
+  settings,
+  cyclesPerTrial = CYCLES_PER_TRIAL,
+  keep = false,
+  stopAtFirst = false,
+  say = () => undefined,
+}) {
+  const fault = modes[mode];
+  fault.needs();
+  let keeping = false;
+  const scratch = scratchDirectory(mode, () => keeping);
+  const total = {
+    mode,
+    cycles: 0,
+    ...Object.fromEntries(sums.map((name) => [name, 0])),
+    seed,
+    violations: [],
+    kept: [],
+  };
+  try {
+    const tools = await fault.prepare(scratch.directory);
+    const random = randomFrom(seed);
+    for (let trial = 0; total.cycles < cycles; trial++) {
+      const directory = join(scratch.directory, `trial-${trial}`);
+      mkdirSync(directory);
+      let told = total.cycles;
+      const result = await fault.trial({
+        directory,
+        settings: { ...settings, seed: seed + trial },
+        random,
+        tools,
+        cyclesMax: Math.min(cyclesPerTrial, cycles - total.cycles),
+        cyclesDone: total.cycles,
+        told: () => say({ cycle: ++told, cycles }),
+      });
+      add(total, result, { trial, seed });
+      say({ total, verdict: result.verdict });
+      const bad = result.verdict.violations.length > 0;
+      if (bad && keep) {
+        keeping = true;
+        total.kept.push(directory);
+        writeFileSync(
+          join(directory, 'history.jsonl'),
+          result.verdict.records.map((one) => `${JSON.stringify(one)}\n`).join(''),
+        );
+      } else rmSync(directory, { recursive: true, force: true });
+      if (bad && stopAtFirst) break;
+    }
+  } finally {
+    scratch.undo();
+  }
+  return total;
+}
+
+function add(total, { cycles, verdict }, where) {
+  total.cycles += cycles;
+  for (const name of sums) total[name] += verdict[name];
+  total.violations.push(...verdict.violations.map((one) => ({ ...one, ...where })));
+}
+
+export const isBad = (total) => [...faults, 'broken'].some((name) => total[name] > 0);

@@ -1,0 +1,91 @@
+import { check } from './checker.mjs';
+import { History } from './history.mjs';
+import { Life } from './life.mjs';
+import { plans } from './plan.mjs';
+
+const READY_WITHIN_MS = 20_000;
+
+/** The harness itself went wrong, or the process under test ended in a way that no fault explains. */
+export class TrialError extends Error {}
+
+/** One data directory with its history: lives that end by faults, then one that verifies. */
+export class Trial {
+  history = new History();
+  lives = 0;
+  /** Publishes without a known outcome, or refused: the next life repeats them. By the id of their first event. */
+  pending = new Map();
+  /** Scheduled events acknowledged and not seen yet. */
+  scheduled = new Set();
+  /** Calls of the life at hand, by number. */
+  calls = new Map();
+
+  /** @param settings `{ directory, dist, engine, seed, sync, reserveBytes, scale, pace, env, wrap }` */
+  constructor(settings) {
+    this.settings = { scale: 1, pace: 1, ...settings };
+  }
+
+  /** Starts a life without waiting for it. @param extra what its task and process have beside the trial's settings */
+  spawn(extra = {}) {
+    const { env, wrap, ...settings } = { ...this.settings, ...extra };
+    const no = this.lives++;
+    this.calls = new Map();
+    const again = [...this.pending.values()];
+    const task = { role: 'work', life: no, ...settings, again, scheduled: [...this.scheduled] };
+    return new Life({ no, task, env, wrap }, this.history, (entry) => this.follow(entry));
+  }
+
+  /** Starts a life and waits until it delivers and publishes. */
+  async start(extra = {}) {
+    const life = this.spawn(extra);
+    const first = await life.first(['ready', 'ended'], READY_WITHIN_MS);
+    if (first?.op === 'ready') return life;
+    const how = await life.kill();
+    const why = first?.message ?? `${JSON.stringify(how)} ${life.errors}`;
+    throw new TrialError(`life ${life.no} did not become ready: ${why}`);
+  }
+
+  follow(entry) {
+    if (entry.op === 'invoke') {
+      const { events, batch, delayMs } = entry;
+      const brief = events.map(({ part: _part, hash: _hash, ...rest }) => rest);
+      this.calls.set(entry.call, entry);
+      this.pending.set(events[0].id, { events: brief, batch, delayMs });
+    } else if (entry.op === 'ok') {
+      const { events } = this.calls.get(entry.call);
+      this.pending.delete(events[0].id);
+      if (entry.results[0].scheduledMs !== null) this.scheduled.add(events[0].id);
+    } else if (entry.op === 'begin') this.scheduled.delete(entry.id);
+  }
+
+  /** Marks the moment from which on nothing that a life did is sure to last. */
+  strike(life) {
+    this.history.note(life.no, { op: 'strike' });
+  }
+
+  /**
+   * Forgets what a process said after its power was cut: it had none. The kernel lets a flush that was under way then
+   * succeed although its data is gone, and the process lived long enough to believe it.
+   */
+  forget({ no }, sinceUs) {
+    this.history.records = this.history.records.filter(({ life, t }) => life !== no || t < sinceUs);
+  }
+
+  /** Notes a promise that was not kept. */
+  broken(life, what) {
+    this.history.note(life.no, { op: 'broken', what });
+  }
+
+  /** The fault is over: lets everything come to its end, and then once more, when nothing may be left to do. */
+  async verify() {
+    const faultless = { role: 'verify', env: {}, wrap: undefined, gated: false };
+    for (let times = 0; times < 2; times++) {
+      const life = await this.start(faultless);
+      const { code } = await life.end();
+      if (code === 0 && life.seen.has('stopped')) continue;
+      const why = life.seen.get('ended')?.message ?? `code ${code}: ${life.errors}`;
+      throw new TrialError(`life ${life.no}, which verifies, did not stop cleanly: ${why}`);
+    }
+    const { records } = this.history;
+    return { ...check(records, plans), records };
+  }
+}
