@@ -1,0 +1,9 @@
+/** Every suite, in the order in which they run. */
+export const suites = {
+  emit: () => import('./emit.mjs'),
+  append: () => import('./append.mjs'),
+  deliver: () => import('./deliver.mjs'),
+  latency: () => import('./latency.mjs'),
+  memory: () => import('./memory.mjs'),
+  start: () => import('./start.mjs'),
+};
