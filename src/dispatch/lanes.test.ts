@@ -91,6 +91,18 @@ describe('Lanes', () => {
     expect([startOne(lanes)?.position, startOne(lanes)?.position]).toEqual([2, 3]);
   });
 
+  it('keep one lane a key when the last of several that ran is done after the rest was taken back', () => {
+    const lanes = new Lanes(2);
+    add(lanes, 1, 'a');
+    const { lane } = startOne(lanes) as { lane: Lane };
+    add(lanes, 2, 'a');
+    lanes.clear(lane);
+    lanes.done(lane);
+    for (const position of [3, 4, 5]) add(lanes, position, 'a');
+    expect([startOne(lanes)?.position, startOne(lanes)?.position, startOne(lanes)]).toEqual([3, 4, null]);
+    expect(lanes.byKey.size).toBe(1);
+  });
+
   it('give back all that waits', () => {
     const lanes = new Lanes(1);
     for (const [position, key] of [
@@ -161,6 +173,7 @@ describe('Lanes', () => {
         }
         expect([lanes.clearAll().length, inOrder]).toEqual([waiting, true]);
       }),
+      { numRuns: 1000 },
     );
   });
 });

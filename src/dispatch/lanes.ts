@@ -3,7 +3,9 @@ import type { Delivery } from '../engine/index.ts';
 
 /**
  * Lanes keep order: deliveries of one key queue in one lane, and a lane lets `limit` of them run at once (1 by key).
- * A lane exists while it has work. It is `listed` while it has something that may start.
+ * A lane exists while it has work or is `listed`, that is, queued for its turn because something of it may start. One
+ * that is emptied while it is listed waits for its turn all the same: of two lanes of one key neither would know what
+ * the other runs.
  */
 export class Lane {
   readonly key: string | null;
@@ -160,6 +162,6 @@ export class Lanes {
   }
 
   forget(lane: Lane): void {
-    if (lane.key !== null && lane.running === 0 && lane.next === null) this.byKey.delete(lane.key);
+    if (lane.key !== null && !lane.listed && lane.running === 0 && lane.next === null) this.byKey.delete(lane.key);
   }
 }
