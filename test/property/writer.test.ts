@@ -6,7 +6,7 @@ import { LogWriter, type StateSource } from '../../src/engine/log/writer.ts';
 import type { CommitBatch, CommitResult, DeliveryRow } from '../../src/engine/log/index.ts';
 import { memoryLog } from '../../src/engines/memory/index.ts';
 import { MemoryStore } from '../../src/engines/memory/store.ts';
-import { fakeClock, seededRandom } from '../../src/testing/index.ts';
+import { fakeClock, seededRandom, type FakeClock } from '../../src/testing/index.ts';
 import { realTurn } from '../../src/testing/fake-clock.ts';
 import { UnreliableStore } from './unreliable-store.ts';
 
@@ -190,13 +190,37 @@ class HandFedStore extends MemoryStore {
   }
 }
 
-describe('the writer, with two commits under way when the first is refused', () => {
-  it('sends nothing before it has heard of the second, and then all in the order in which it was told', async () => {
+function writerOf(store: HandFedStore, clock: FakeClock): LogWriter {
+  const nothing = (): void => undefined;
+  const host = { clock, limits: defaultLimits, log: silentLogger, onFailure: nothing, onStorageFull: nothing };
+  return new LogWriter(store, host, 0, 0);
+}
+
+describe('the writer, when a commit is refused', () => {
+  it('tries what was asked for meanwhile once, and then lets go', async () => {
     const store = new HandFedStore(memoryLog());
     const clock = fakeClock();
-    const nothing = (): void => undefined;
-    const host = { clock, limits: defaultLimits, log: silentLogger, onFailure: nothing, onStorageFull: nothing };
-    const writer = new LogWriter(store, host, 0, 0);
+    const writer = writerOf(store, clock);
+    const full = carillonError('CARILLON_STORAGE_FULL', 'full');
+    const refusal = writer.append({ events: [encoded('a')] }).catch((error: unknown) => error);
+    await clock.settle();
+    const closing = writer.commitOnce();
+    store.commits[0]?.end(full);
+    expect(await refusal).toBe(full);
+    await clock.settle();
+    store.commits[1]?.end();
+    await closing;
+    const again = writer.append({ events: [encoded('b')] }).catch((error: unknown) => error);
+    const closingAgain = writer.commitOnce().catch((error: unknown) => error);
+    await clock.settle();
+    store.commits[2]?.end(full);
+    expect([await again, await closingAgain]).toEqual([full, full]);
+  });
+
+  it('and a second is under way: sends nothing before it has heard of the second, and then all in the order in which it was told', async () => {
+    const store = new HandFedStore(memoryLog());
+    const clock = fakeClock();
+    const writer = writerOf(store, clock);
     const events = (name: string, count: number) => ({
       events: Array.from({ length: count }, (_, n) => encoded(`${name}${n}`)),
     });

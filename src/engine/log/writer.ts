@@ -454,18 +454,23 @@ export class LogWriter {
     if (this.underWay > 0) return;
     // The latest first, because each is put before what is there already.
     for (const one of this.unapplied.splice(0).reverse()) this.putBack(one.sent, one.error);
-    this.waiters = this.waiters.filter((waiter) => !waiter.once || (waiter.reject(error), false));
-    if (superseded) this.wake();
+    if (superseded || this.waiters.some((waiter) => waiter.once)) this.wake();
     this.becameIdle();
   }
 
-  /** Takes back what a commit that was not applied was to write. @param error rejects its plain appends, if given */
+  /**
+   * Takes back what a commit that was not applied was to write.
+   * @param error rejects its plain appends, and who would not wait; null when it was not refused for itself
+   */
   putBack(sent: Sent, error: Error | null): void {
     this.put = [...sent.batch.put, ...this.put];
     this.remove = [...sent.batch.remove, ...this.remove];
     this.schedule = [...sent.schedule, ...this.schedule];
     this.unschedule = [...sent.unschedule, ...this.unschedule];
-    this.waiters = [...sent.waiters, ...this.waiters];
+    const waiting = error
+      ? sent.waiters.filter((waiter) => !waiter.once || (waiter.reject(error), false))
+      : sent.waiters;
+    this.waiters = [...waiting, ...this.waiters];
     for (const { source } of sent.states) {
       source.snapshotLost();
       this.dirty.add(source);
