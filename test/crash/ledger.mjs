@@ -36,7 +36,7 @@ export class Ledger {
   events = new Map();
   calls = new Map();
   lives = new Map();
-  /** By subscription, then by event id: a list of `{ kind, index, life, t, ... }`. */
+  /** By subscription, then by event id: a list of `{ kind, index, life, t, unsure, ... }`. */
   deliveries = new Map();
   log = [];
   byId = new Map();
@@ -48,7 +48,10 @@ export class Ledger {
   openJoins = new Map();
 
   constructor(records) {
-    records.forEach((entry, index) => this[takers[entry.op]]?.({ ...entry, index }));
+    records.forEach((entry, index) => {
+      this.unsure = entry.unsure === true;
+      this[takers[entry.op]]?.({ ...entry, index });
+    });
   }
 
   life(no) {
@@ -110,7 +113,9 @@ export class Ledger {
     return this.deliveries.get(sub)?.get(id) ?? none;
   }
 
-  note(sub, id, note) {
+  /** Adds `unsure`: it happened while the power was cut, so nothing of it may have lasted. */
+  note(sub, id, made) {
+    const note = { ...made, unsure: this.unsure };
     let ofSub = this.deliveries.get(sub);
     if (!ofSub) this.deliveries.set(sub, (ofSub = new Map()));
     const notes = ofSub.get(id);

@@ -5,6 +5,9 @@ import { plans } from './plan.mjs';
 
 const READY_WITHIN_MS = 20_000;
 
+/** Records that say that something is durable, or certainly is not. */
+const claims = new Set(['ok', 'no', 'settling', 'barrier', 'stopped', 'engine-failed', 'ended']);
+
 /** The harness itself went wrong, or the process under test ended in a way that no fault explains. */
 export class TrialError extends Error {}
 
@@ -64,10 +67,15 @@ export class Trial {
 
   /**
    * Forgets what a process said after its power was cut: it had none. The kernel lets a flush that was under way then
-   * succeed although its data is gone, and the process lived long enough to believe it.
+   * succeed although its data is gone, and the process lived long enough to believe it. What it did while the cut was
+   * made may last or not: that it happened is kept, as unsure; that it was durable is not.
    */
-  forget({ no }, sinceUs) {
-    this.history.records = this.history.records.filter(({ life, t }) => life !== no || t < sinceUs);
+  forget({ no }, [fromUs, untilUs]) {
+    this.history.records = this.history.records.filter(({ life, t, op }) => {
+      if (life !== no || t < fromUs) return true;
+      return t < untilUs && !claims.has(op);
+    });
+    for (const entry of this.history.records) if (entry.life === no && entry.t >= fromUs) entry.unsure = true;
   }
 
   /** Notes a promise that was not kept. */

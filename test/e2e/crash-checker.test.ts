@@ -198,6 +198,24 @@ describe('the checker of the crash harness', () => {
     expect(rules).toContain(rule);
   });
 
+  it('holds nothing against what was done while the power was cut: it may last or not', () => {
+    const cut = { unsure: true, t: 5 * SECOND_US + 1 };
+    const during = [
+      { op: 'invoke', call: 902, events: [event('c'), event('d')], batch: false, life: 0 },
+      { ...begin('c', 3), ...cut },
+      { ...end('c'), ...cut },
+      { ...begin('d', 4), ...cut },
+      { ...end('d'), ...cut },
+    ];
+    const before = good.slice(0, -3);
+    const after = [ready, stored('a', 1), stored('b', 2)];
+    expect(verdict([...before, ...during, ...after])).toEqual({ counts: none, rules: [] });
+    // What lasted counts as handled; what did not, may be published and handled again, elsewhere.
+    const again = [begin('d', 3, { life: 1 }), end('d', { life: 1 })];
+    const lasted = [ready, stored('a', 1), stored('b', 2), stored('d', 3), stored('c', 4)];
+    expect(verdict([...before, ...during, ...again, ...lasted])).toEqual({ counts: none, rules: [] });
+  });
+
   it('knows by later acknowledgements, too, that an attempt was over before the fault', () => {
     const soon = good.filter(({ op }) => op !== 'strike' && op !== 'ready' && op !== 'log');
     const after = [strike(0, 1000), ready, stored('a', 1), stored('b', 2), ...again()];

@@ -30,7 +30,8 @@ function* checkEnd(ledger, plan, { id, at }) {
 function* checkHanded({ byId, events }, plan, id, notes) {
   const sub = plan.name;
   const event = events.get(id);
-  const begin = notes.find(({ kind }) => kind === 'begin');
+  // What was handed out while the power was cut may be gone with its event, or stand elsewhere once published again.
+  const begin = notes.find(({ kind, unsure }) => kind === 'begin' && !unsure);
   if (!begin) return;
   if (!event) yield { fault: 'phantom', rule: 'only what was published is delivered', sub, id, at: begin.at };
   else {
@@ -52,7 +53,7 @@ function* checkHanded({ byId, events }, plan, id, notes) {
 function* checkAttempts(plan, id, notes) {
   const sub = plan.name;
   let before = 0;
-  for (const { kind, attempt, at, life, group } of notes) {
+  for (const { kind, attempt, at, life, group, unsure } of notes) {
     if (kind === 'redrive') before = 0;
     if (kind !== 'begin') continue;
     if (attempt <= before)
@@ -60,6 +61,7 @@ function* checkAttempts(plan, id, notes) {
     if (attempt > attemptsMaxOf(plan)) {
       yield { fault: 'duplicatesBeyondInFlight', rule: 'no more attempts than allowed', sub, id, at, life, attempt };
     }
+    if (unsure) continue;
     // A batch that fails counts for the first event of each key; the others go back as if they had not been in it.
     before = group === undefined ? attempt : attempt - 1;
   }

@@ -30,8 +30,9 @@ function* checkOvertaking(ledger, plan, stored) {
   const beforeGroup = new Map();
   for (const { id, at } of stored) {
     const notes = ledger.notesOf(plan.name, id);
-    for (const { kind, index, life, group } of notes) {
-      if (kind !== 'begin') continue;
+    for (const { kind, index, life, group, unsure } of notes) {
+      // Its event may have been lost with the power, and published again elsewhere.
+      if (kind !== 'begin' || unsure) continue;
       if (group !== undefined && !beforeGroup.has(group)) beforeGroup.set(group, latest);
       const before = beforeGroup.get(group) ?? latest;
       if (index < before.index) {
@@ -59,7 +60,8 @@ function* checkSequence(ledger, plan, stored) {
   let running = new Map();
   let last = 0;
   const redriven = new Set();
-  for (const { kind, id, at, group, ...note } of all) {
+  for (const { kind, id, at, group, unsure, ...note } of all) {
+    if (unsure) continue;
     if (note.life !== life) {
       life = note.life;
       running = new Map();

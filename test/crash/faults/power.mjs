@@ -27,9 +27,9 @@ export const power = {
         const life = await trial.start();
         await sleep(runMs(random, cycle));
         trial.strike(life);
-        const cutUs = await tools.shutDown(disk.point);
+        const cut = await tools.shutDown(disk.point);
         await life.kill();
-        trial.forget(life, cutUs);
+        trial.forget(life, cut);
         await disk.down();
         await disk.up();
         told();
