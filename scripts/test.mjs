@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { basename, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startPostgres } from './postgres-server.mjs';
 import { ensureReady, SetupError } from './setup.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -33,6 +34,8 @@ try {
 }
 
 const scratch = await mkdtemp(join(tmpdir(), 'carillon-test-'));
+const givenPostgres = process.env.CARILLON_POSTGRES_URL;
+const ownPostgres = givenPostgres ? undefined : await startPostgres();
 let verdict;
 try {
   const reportFile = join(scratch, 'report.json');
@@ -40,6 +43,7 @@ try {
   const report = await readFile(reportFile, 'utf8').then(JSON.parse, () => undefined);
   verdict = judge(report, exitCode);
 } finally {
+  await ownPostgres?.dispose();
   await rm(scratch, { recursive: true, force: true });
 }
 for (const line of verdict.lines) console.log(line);
@@ -50,7 +54,11 @@ function runVitest(reportFile) {
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, stdio: 'inherit' });
+    const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, CARILLON_POSTGRES_URL: givenPostgres || ownPostgres.url() },
+    });
     const forward = (signal) => child.kill(signal);
     process.on('SIGINT', forward).on('SIGTERM', forward);
     child.on('error', reject);
@@ -101,7 +109,10 @@ function judge(report, exitCode) {
 }
 
 function describeSuites(files) {
-  const lines = [`Node ${process.versions.node}:`];
+  const postgres = ownPostgres
+    ? `${ownPostgres.version}, started for this run`
+    : 'the server that CARILLON_POSTGRES_URL names';
+  const lines = [`Node ${process.versions.node}; PostgreSQL: ${postgres}:`];
   for (const suite of suites) {
     const own = files.filter((file) => file.path.startsWith(suite.folder + sep));
     if (own.length === 0) continue;

@@ -7,6 +7,7 @@ import {
   silentLogger,
   systemClock,
   toError,
+  validatedBy,
   type AnyEventDefinition,
   type AsyncDeclaration,
   type Bus,
@@ -34,7 +35,7 @@ import {
   type Target,
 } from '../core/index.ts';
 import { Dispatcher, type DispatchHost, type OpenedSubscription, type Runner } from '../dispatch/index.ts';
-import type { AppendUnit, Engine } from '../engine/index.ts';
+import type { AnsweredElsewhere, AppendUnit, Engine } from '../engine/index.ts';
 import { busDeadLetters } from './dead-letters.ts';
 import { EventGate } from './event-gate.ts';
 import { assertOverridesKnown, handlerSpec, subscriptionName } from './handler-spec.ts';
@@ -97,10 +98,10 @@ class CarillonBus implements Bus, DispatchHost {
   readonly dispatcher: Dispatcher;
   readonly modules: StartedModules;
   answered: DispatchHost['answered'] = null;
-  unanswered: DispatchHost['unanswered'] = null;
   life: Life = 'starting';
   failure: Error | null = null;
   storageFull = false;
+  unreachable: Error | null = null;
   stopping: Promise<void> | null = null;
 
   constructor(options: BusOptions) {
@@ -143,7 +144,10 @@ class CarillonBus implements Bus, DispatchHost {
     }
     const onFailure = (error: Error): void => this.fail(error);
     const onStorageFull = (full: boolean): void => this.setStorageFull(full);
-    await this.engine.open({ clock, limits, log, onFailure, onStorageFull });
+    const onUnreachable = (reason: Error | null): void => this.setUnreachable(reason);
+    const onAnswer = ({ subscription, outcome, ...asked }: AnsweredElsewhere): void =>
+      this.requests.answered(asked, subscription, outcome);
+    await this.engine.open({ clock, limits, log, onFailure, onStorageFull, onUnreachable, onAnswer });
     try {
       // All subscriptions before any hook: what a hook publishes must not be missed by a handler that starts later.
       const opened = new Map<Module, OpenedSubscription[]>();
@@ -188,6 +192,13 @@ class CarillonBus implements Bus, DispatchHost {
     if (full) this.log.error('the storage is full: publishes are refused until there is room');
     else this.log.info('the storage has room again');
     this.tell?.({ kind: 'storage-full', full });
+  }
+
+  setUnreachable(reason: Error | null): void {
+    if ((this.unreachable === null) === (reason === null)) return;
+    this.unreachable = reason;
+    if (reason) this.log.error('the database cannot be reached: everything waits for it', { error: reason.message });
+    else this.log.info('the database can be reached again');
   }
 
   stop({ deadlineMs = DRAIN_DEADLINE_MS }: { readonly deadlineMs?: number } = {}): Promise<void> {
@@ -251,6 +262,7 @@ class CarillonBus implements Bus, DispatchHost {
       .filter(([, { healthy }]) => !healthy)
       .map(([name, { detail }]) => `module ${name} is unhealthy${detail === undefined ? '' : `: ${detail}`}`);
     if (this.storageFull) reasons.push('the storage is full');
+    if (this.unreachable) reasons.push(this.unreachable.message);
     if (this.failure) reasons.push(this.failure.message);
     const status = this.life === 'ready' && reasons.length > 0 ? 'degraded' : this.life;
     return { status, engine: this.engine.name, reasons, modules };
@@ -312,25 +324,28 @@ class CarillonBus implements Bus, DispatchHost {
     this.assertRunning();
     const { gate } = this.publisher;
     const event = gate.check(given);
-    const responders = this.respondersTo(event);
+    const responders = await this.respondersTo(event);
     this.answered = (...told) => this.requests.answered(...told);
-    this.unanswered = (...told) => this.requests.unanswered(...told);
     const answer = this.requests.wait(event, responders, options);
     void this.publishRequest(event, responders.length > 0);
     try {
-      return checkedAnswer(gate.definitions.get(event.type), await answer) as Response;
+      // Who asks may know the definition though no module of this process has it.
+      const definition = validatedBy(event) ?? gate.definitions.get(event.type);
+      return checkedAnswer(definition, await answer) as Response;
     } finally {
-      if (this.requests.waiting.size === 0) {
-        this.answered = null;
-        this.unanswered = null;
-      }
+      if (this.requests.waiting.size === 0) this.answered = null;
     }
   }
 
-  respondersTo(event: Event): readonly string[] {
-    const responders = [...this.dispatcher.runners.values()]
-      .filter(({ spec }) => spec.responds(event.type) && (spec.passes === null || spec.passes(event)))
+  /** Subscriptions that may answer. What filters others have in other processes is not known here: they may. */
+  async respondersTo(event: Event): Promise<readonly string[]> {
+    const { runners } = this.dispatcher;
+    const here = [...runners.values()]
+      .filter(({ spec }) => spec.responds.includes(event.type) && (spec.passes === null || spec.passes(event)))
       .map(({ spec }) => spec.name);
+    const { shared } = this.engine.capabilities;
+    const elsewhere = shared ? await this.engine.respondersElsewhere(event.type) : [];
+    const responders = [...here, ...elsewhere.filter((name) => !runners.has(name))];
     if (responders.length > 0 || this.publisher.syncHandlers.hasFor(event.type)) return responders;
     throw carillonError('CARILLON_NO_RESPONDER', `no handler names ${event.type}, so nobody would answer`, {
       type: event.type,
@@ -340,7 +355,7 @@ class CarillonBus implements Bus, DispatchHost {
   /** Publishes a request's event. A sync handler may have answered it by then; a failure is the answer too. */
   async publishRequest(event: Event, mayBeAnsweredLater: boolean): Promise<void> {
     try {
-      const { published, answer } = await this.publisher.append([event], {});
+      const { published, answer } = await this.publisher.append([event], {}, true);
       if (published[0]?.duplicate === true) {
         const message = `the event ${event.id} was published before, and its answer is not kept`;
         throw carillonError('CARILLON_REQUEST_FAILED', message, { id: event.id });

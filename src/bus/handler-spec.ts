@@ -12,7 +12,7 @@ import {
 } from '../core/index.ts';
 import type { HandlerSpec } from '../dispatch/index.ts';
 import type { Engine } from '../engine/index.ts';
-import { nameMatcher, targetText, typeMatcher } from './targets.ts';
+import { targetText, typeMatcher, typesNamed } from './targets.ts';
 
 /** Strategy options from configuration, by subscription name. */
 export type StrategyOverrides = Readonly<Record<string, Strategy>>;
@@ -50,7 +50,7 @@ export function handlerSpec(
     transaction: options.transaction === true,
     wantsType: typeMatcher(target),
     passes: options.filter === undefined ? null : compileFilter(options.filter),
-    responds: nameMatcher(target),
+    responds: typesNamed(target),
   };
 }
 

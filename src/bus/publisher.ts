@@ -6,6 +6,7 @@ import {
   type Limits,
   type Published,
   type PublishOptions,
+  type TransactionClient,
 } from '../core/index.ts';
 import type { AppendUnit, Engine } from '../engine/index.ts';
 import { followUp, type EventGate } from './event-gate.ts';
@@ -41,8 +42,9 @@ export class Publisher {
   publishOne(given: Event, options: PublishOptions): Promise<Published> {
     const event = this.gate.check(given);
     const dueMs = this.dueMs(options);
+    if (options.tx !== undefined) return this.publishWithin([event], options, dueMs).then(([published]) => published as Published);
     if (dueMs !== null) {
-      assertNoRevision(options);
+      assertNoRevision(options, 'an event that is published later');
       return this.schedule(event, dueMs);
     }
     if (this.syncHandlers.hasFor(event.type)) return this.publishAdmitted(event, options);
@@ -69,13 +71,36 @@ export class Publisher {
     }
     if (given.length === 0) return [];
     const events = given.map((event) => this.gate.check(event));
+    if (options.tx !== undefined) return this.publishWithin(events, options, null);
     return (await this.append(events, options)).published;
   }
 
-  /** Runs the sync handlers, then appends the events and what those added, in one unit. */
+  /** Runs the sync handlers, then adds the events and what those added to a transaction of the application's own. */
+  async publishWithin(
+    events: readonly Event[],
+    options: PublishOptions,
+    dueMs: number | null,
+  ): Promise<readonly Published[]> {
+    assertNoRevision(options, 'an event of a transaction');
+    const tx = options.tx as TransactionClient;
+    if (typeof tx?.query !== 'function') {
+      throw carillonError('CARILLON_OPTION_INVALID', 'tx must be the client in whose transaction to publish', {
+        option: 'tx',
+      });
+    }
+    const { joined } = await this.admission(events);
+    await this.engine.appendWithin(tx, this.unitOf([...events, ...joined]).events, dueMs);
+    return events.map(({ id }) => ({ id, position: null, duplicate: false, scheduledMs: dueMs }));
+  }
+
+  /**
+   * Runs the sync handlers, then appends the events and what those added, in one unit.
+   * @param asks whether an answer is waited for
+   */
   async append(
     events: readonly Event[],
     options: PublishOptions,
+    asks: boolean = false,
   ): Promise<{ readonly published: readonly Published[]; readonly answer: unknown }> {
     // Not awaited where nothing runs: a publish made after this one must not be appended before it.
     const { joined, answer } = this.syncHandlers.hasForAny(events) ? await this.admission(events) : nothingJoined;
@@ -83,6 +108,7 @@ export class Publisher {
     const published = await this.engine.append({
       ...this.unitOf(all),
       expectedRevision: options.expectedRevision,
+      asks,
     });
     this.tellPublished(all, published);
     return { published: published.slice(0, events.length), answer };
@@ -143,9 +169,9 @@ export class Publisher {
 }
 
 /** What a subject's revision will be by then nobody knows. */
-function assertNoRevision({ expectedRevision }: PublishOptions): void {
+function assertNoRevision({ expectedRevision }: PublishOptions, what: string): void {
   if (expectedRevision === undefined) return;
-  const message = 'expectedRevision cannot be checked for an event that is published later';
+  const message = `expectedRevision cannot be checked for ${what}`;
   throw carillonError('CARILLON_OPTION_INVALID', message, { option: 'expectedRevision' });
 }
 

@@ -13,7 +13,15 @@ async function opened(scanMax = defaultLimits.scanMax) {
   const clock = fakeClock();
   const nothing = (): void => undefined;
   const limits = { ...defaultLimits, scanMax };
-  await engine.open({ clock, limits, log: silentLogger, onFailure: nothing, onStorageFull: nothing });
+  await engine.open({
+    clock,
+    limits,
+    log: silentLogger,
+    onFailure: nothing,
+    onStorageFull: nothing,
+    onUnreachable: nothing,
+    onAnswer: nothing,
+  });
   const publish = (...events: readonly Event[]) =>
     engine.append({ events: events.map((event) => ({ event, data: 'null' })) });
   return { engine, clock, publish };

@@ -22,18 +22,18 @@ function asked(responders: readonly string[] = ['a', 'b'], options: RequestOptio
 describe('a request', () => {
   it('has the first answer, whoever gives it', async () => {
     const { requests, event, outcome, answer, clock } = asked();
-    requests.answered(event, 'b', 1);
-    requests.answered(event, 'a', 2);
+    requests.answered(event, 'b', { value: 1 });
+    requests.answered(event, 'a', { value: 2 });
     await answer;
     expect([outcome, requests.waiting.size, clock.timers]).toEqual([{ value: 1 }, 0, 0]);
   });
 
   it('waits on when one of two has nothing to say, and has undefined when none has', async () => {
     const { requests, event, outcome, answer } = asked();
-    requests.answered(event, 'a', undefined);
-    requests.answered(event, 'a', 'twice the same does not count');
+    requests.answered(event, 'a', { value: undefined });
+    requests.answered(event, 'a', { value: 'twice the same does not count' });
     expect(requests.waiting.size).toBe(1);
-    requests.answered(event, 'b', undefined);
+    requests.answered(event, 'b', { value: undefined });
     await answer;
     expect(outcome).toEqual({ value: undefined });
     expect('value' in outcome).toBe(true);
@@ -41,23 +41,23 @@ describe('a request', () => {
 
   it('takes no answer from who was not asked', () => {
     const { requests, event } = asked();
-    requests.answered(event, 'stranger', 1);
-    requests.unanswered(event, 'stranger', new Error('x'));
+    requests.answered(event, 'stranger', { value: 1 });
+    requests.answered(event, 'stranger', { error: new Error('x') });
     expect(requests.waiting.size).toBe(1);
   });
 
   it('takes no answer to another event', () => {
     const { requests } = asked();
-    requests.answered(Ask(undefined), 'a', 1);
+    requests.answered(Ask(undefined), 'a', { value: 1 });
     expect(requests.waiting.size).toBe(1);
   });
 
   it('fails once none is left to answer, with the first failure', async () => {
     const { requests, event, outcome, answer } = asked();
     const cause = new Error('no luck');
-    requests.unanswered(event, 'a', cause);
+    requests.answered(event, 'a', { error: cause });
     expect(requests.waiting.size).toBe(1);
-    requests.unanswered(event, 'b', new Error('later'));
+    requests.answered(event, 'b', { error: new Error('later') });
     await answer;
     expect(outcome.error).toMatchObject({
       code: 'CARILLON_REQUEST_FAILED',
@@ -71,8 +71,8 @@ describe('a request', () => {
     ['none', undefined, { error: expect.objectContaining({ code: 'CARILLON_REQUEST_FAILED' }) }],
   ])('of which one failed has from the other %s', async (_what, value, expected) => {
     const { requests, event, outcome, answer } = asked();
-    requests.unanswered(event, 'a', new Error('no luck'));
-    requests.answered(event, 'b', value);
+    requests.answered(event, 'a', { error: new Error('no luck') });
+    requests.answered(event, 'b', { value });
     await answer;
     expect(outcome).toEqual(expected);
   });

@@ -8,6 +8,7 @@ import {
   type RequestOptions,
   type Timer,
 } from '../core/index.ts';
+import type { Outcome } from '../engine/index.ts';
 
 /**
  * Requests waiting for an answer (G11). States of one: `waiting` → `answered` | `failed` (every handler that could
@@ -70,31 +71,19 @@ export class Requests {
     });
   }
 
-  /** A handler returned. Its value is the answer unless it is undefined and others may still say more. */
-  answered(event: Event, subscription: string, value: unknown): void {
-    const key = keyOfRequest(event);
+  /**
+   * A handler returned, or will never handle the event. What it returned is the answer unless it is undefined and others
+   * may still say more.
+   */
+  answered(asked: Asked, subscription: string, outcome: Outcome): void {
+    const key = keyOfRequest(asked);
     const waiting = this.waiting.get(key);
     if (!waiting?.open.delete(subscription)) return;
-    if (value !== undefined || waiting.open.size === 0) this.answer(key, waiting, value);
-  }
-
-  answer(key: string, waiting: Waiting, value: unknown): void {
+    const value = 'value' in outcome ? outcome.value : undefined;
+    if ('error' in outcome) waiting.failure ??= noAnswer(waiting.event, subscription, outcome.error);
+    if (value === undefined && waiting.open.size > 0) return;
     if (value === undefined && waiting.failure) this.end(key)?.reject(waiting.failure);
     else this.end(key)?.resolve(value);
-  }
-
-  /** A handler will never handle the event. */
-  unanswered(event: Event, subscription: string, error: Error): void {
-    const key = keyOfRequest(event);
-    const waiting = this.waiting.get(key);
-    if (!waiting?.open.delete(subscription)) return;
-    waiting.failure ??= carillonError(
-      'CARILLON_REQUEST_FAILED',
-      `${subscription} will not answer ${event.type}: ${error.message}`,
-      { subscription, type: event.type },
-      error,
-    );
-    if (waiting.open.size === 0) this.end(key)?.reject(waiting.failure);
   }
 
   /** A sync handler answered, or nobody else could. */
@@ -121,7 +110,14 @@ export class Requests {
   }
 }
 
-const keyOfRequest = (event: Event): string => `${event.source}\n${event.id}`;
+type Asked = Pick<Event, 'source' | 'id'>;
+
+const keyOfRequest = ({ source, id }: Asked): string => `${source}\n${id}`;
+
+function noAnswer({ type }: Event, subscription: string, error: Error): Error {
+  const message = `${subscription} will not answer ${type}: ${error.message}`;
+  return carillonError('CARILLON_REQUEST_FAILED', message, { subscription, type }, error);
+}
 
 function abortError(reason: unknown): Error {
   return reason instanceof Error

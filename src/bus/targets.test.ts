@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { defineEvent, type Target } from '../core/index.ts';
-import { nameMatcher, patternsOf, targetText, typeMatcher } from './targets.ts';
+import { patternsOf, targetText, typeMatcher, typesNamed } from './targets.ts';
 
 const Placed = defineEvent('order.placed');
 const Paid = defineEvent('order.paid');
@@ -22,7 +22,7 @@ describe('a target', () => {
     ['everything', '>', types, [], '>'],
   ])('that is %s', (_what, target, wanted, named, text) => {
     expect(types.filter(typeMatcher(target))).toEqual(wanted);
-    expect(types.filter(nameMatcher(target))).toEqual(named);
+    expect(typesNamed(target)).toEqual(named);
     expect(targetText(target)).toBe(text);
     expect(patternsOf(target).join(', ')).toBe(text);
   });

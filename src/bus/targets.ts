@@ -19,10 +19,9 @@ export function typeMatcher(target: Target): (type: string) => boolean {
   return (type) => exact.has(type) || wildcards.some((matches) => matches(type));
 }
 
-/** Whether a target names a type itself, rather than by a pattern. */
-export function nameMatcher(target: Target): (type: string) => boolean {
-  const exact = new Set(patternsOf(target).filter((pattern) => !hasWildcard(pattern)));
-  return (type) => exact.has(type);
+/** The types that a target names itself, rather than by a pattern. */
+export function typesNamed(target: Target): readonly string[] {
+  return patternsOf(target).filter((pattern) => !hasWildcard(pattern));
 }
 
 /** A target as people read it. */

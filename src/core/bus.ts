@@ -15,12 +15,25 @@ export interface PublishOptions {
   readonly delayMs?: number;
   /** Publishes at this moment: a Date, ms since the Unix epoch, or RFC 3339 text. A past moment means now. */
   readonly at?: Date | number | string;
+  /**
+   * The client of a transaction of the application's own: the event is published if that commits, and only then (the
+   * transactional outbox). `publish` resolves once it is part of the transaction; its `position` is null, since the log
+   * takes it after the commit, and a duplicate is found out only then. Engines without an outbox refuse it:
+   * `CARILLON_UNSUPPORTED`; so do they `expectedRevision` beside it: `CARILLON_OPTION_INVALID`. What the database says of
+   * a transaction that is over or broken: `CARILLON_TRANSACTION_FAILED`.
+   */
+  readonly tx?: TransactionClient;
+}
+
+/** What of a database client is used in whose transaction an event is published. A client of `pg` is one. */
+export interface TransactionClient {
+  query(text: string, values?: unknown[]): Promise<unknown>;
 }
 
 /** What `publish` resolves with, once the event is durable (G1). */
 export interface Published {
   readonly id: string;
-  /** The event's place in the log; null while it is scheduled. */
+  /** The event's place in the log; null while it is scheduled, and when a transaction of the application's publishes it. */
   readonly position: number | null;
   /** Whether `(source, id)` was there before: nothing was stored now (G4). */
   readonly duplicate: boolean;

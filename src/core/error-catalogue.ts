@@ -131,6 +131,15 @@ const rows = {
     'storage',
     'Check that the data directory exists and that this user may read and write it.',
   ],
+  // Databases.
+  CARILLON_DATABASE_UNREACHABLE: [
+    'storage',
+    'Check that the database server runs and that host, port and network are right; connections are tried again.',
+    'retryable',
+  ],
+  CARILLON_DATABASE_LOGIN: ['usage', 'Check user and password, and what pg_hba.conf lets this user do from here.'],
+  CARILLON_DATABASE_UNKNOWN: ['usage', 'Create the database, or name one that is there.'],
+  CARILLON_DATABASE_RIGHTS: ['usage', 'Grant this user the right that the message names, or use another user.'],
   CARILLON_DIRECTORY_LOCKED: ['conflict', 'Stop the process named, or choose another data directory.'],
   CARILLON_BUG: ['bug', 'Please report this with the message and stack: it is a defect of Carillon.'],
 } as const;

@@ -40,7 +40,20 @@ export interface Transaction {
   all(sql: string, parameters?: readonly SqlValue[]): Promise<readonly Readonly<Record<string, SqlValue>>[]>;
 }
 
-export type SqlValue = string | number | bigint | null | Uint8Array;
+/**
+ * What a statement takes and a query gives. Which of these, the database decides: SQLite knows the first five; PostgreSQL
+ * all but gives 64-bit integers and numerics as text.
+ */
+export type SqlValue =
+  | string
+  | number
+  | bigint
+  | null
+  | Uint8Array
+  | boolean
+  | Date
+  | readonly SqlValue[]
+  | { readonly [name: string]: SqlValue };
 
 /** An async handler: durable, after commit, retried. What it returns answers a `request`. */
 export type Handler<Data = unknown, Response = unknown, Type extends string = string> = (

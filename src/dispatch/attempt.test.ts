@@ -8,7 +8,16 @@ import type { DispatchHost, HandlerSpec } from './subscription.ts';
 
 const event = makeEvent({ specversion: '1.0', id: 'e', source: '/s', type: 't' }, null);
 const follower = makeEvent({ specversion: '1.0', id: 'f', source: '/s', type: 'u' }, null);
-const delivery = { position: 7, recordedMs: 0, key: null, attempts: 2, begun: true, event, records: [] } as Delivery;
+const delivery: Delivery = {
+  position: 7,
+  recordedMs: 0,
+  key: null,
+  attempts: 2,
+  begun: true,
+  event,
+  records: [],
+  asked: false,
+};
 
 function attempt(transaction = false) {
   const clock = fakeClock();

@@ -30,6 +30,7 @@ export class Dispatcher {
       passes: spec.passes,
       order: spec.strategy.order,
       hold: spec.strategy.onDead === 'hold',
+      responds: spec.responds,
     });
     return { spec, source };
   }

@@ -122,6 +122,31 @@ describe('Lanes', () => {
     expect([lanes.waiting, lanes.startable, lanes.peek()]).toEqual([0, 0, undefined]);
   });
 
+  it('give back what is wanted, wherever it waits, and keep the rest in order', () => {
+    const lanes = new Lanes(1);
+    for (const [position, key] of [
+      [1, 'a'],
+      [2, 'a'],
+      [3, null],
+      [4, 'b'],
+      [5, 'a'],
+      [6, null],
+    ] as const)
+      add(lanes, position, key);
+    const { lane } = startOne(lanes) as { lane: Lane };
+    const wanted = new Set([2, 3, 4]);
+    expect(
+      lanes
+        .remove(({ position }) => wanted.has(position))
+        .map(({ position }) => position)
+        .toSorted((a, b) => a - b),
+    ).toEqual([2, 3, 4]);
+    expect([lanes.waiting, lanes.startable]).toEqual([2, 1]);
+    expect([startOne(lanes)?.position, startOne(lanes)]).toEqual([6, null]);
+    lanes.done(lane);
+    expect(startOne(lanes)?.position).toBe(5);
+  });
+
   it('tell what comes next without taking it', () => {
     const lanes = new Lanes(1);
     for (const [position, key] of [
@@ -139,7 +164,7 @@ describe('Lanes', () => {
   it('count right and keep order, whatever happens', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('add' as const), key: fc.constantFrom('a', 'b', 'c', null) }),
-      fc.record({ kind: fc.constantFrom('start' as const, 'done' as const, 'clear' as const) }),
+      fc.record({ kind: fc.constantFrom('start' as const, 'done' as const, 'clear' as const, 'remove' as const) }),
     );
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 3 }), fc.array(step, { maxLength: 80, size: 'max' }), (limit, steps) => {
@@ -161,6 +186,8 @@ describe('Lanes', () => {
             const key = started.lane.key ?? `none ${started.position}`;
             inOrder &&= started.position > (startedLast.get(key) ?? 0);
             startedLast.set(key, started.position);
+          } else if (given.kind === 'remove') {
+            waiting -= lanes.remove((one) => one.position % 3 === 0).length;
           } else if (running[0]) {
             if (given.kind === 'clear') waiting -= lanes.clear(running[0]).length;
             else lanes.done(running.shift() as Lane);

@@ -149,6 +149,26 @@ export class Lanes {
     return cleared;
   }
 
+  /** Takes what waits of those that are wanted, wherever it stands. */
+  remove(wanted: (delivery: Delivery) => boolean): Delivery[] {
+    const removed: Delivery[] = [];
+    for (const lane of new Set([...this.ready.values(), ...this.byKey.values()])) {
+      const cleared = this.clear(lane);
+      for (const delivery of cleared) {
+        if (wanted(delivery)) removed.push(delivery);
+        else this.putBack(lane, delivery);
+      }
+      this.forget(lane);
+    }
+    return removed;
+  }
+
+  putBack(lane: Lane, delivery: Delivery): void {
+    lane.push(delivery);
+    this.waiting++;
+    if (lane.listed) this.startable++;
+  }
+
   /** Takes all that waits. */
   clearAll(): Delivery[] {
     const cleared = this.ready.drain().flatMap((lane) => {

@@ -14,7 +14,7 @@ import {
   type Observation,
   type Strategy,
 } from '../core/index.ts';
-import type { Delivery, Demand, Engine, EngineSubscription, Settlement } from '../engine/index.ts';
+import type { Delivery, Demand, Engine, EngineSubscription, Outcome, Settlement } from '../engine/index.ts';
 import { fakeClock } from '../testing/index.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Runner } from './runner.ts';
@@ -44,39 +44,49 @@ class Script {
   take: ((deliveries: readonly Delivery[]) => void) | null = null;
   pulled: { resolve: () => void; reject: (error: Error) => void } | null = null;
   closed = false;
+  /** Whether the lease is sure. */
+  leased = true;
 
-  readonly source = {
-    pull: (demand: Demand, take: (deliveries: readonly Delivery[]) => void) => {
-      if (this.closed) return Promise.resolve();
-      this.demands.push(demand);
-      this.take = take;
-      return new Promise<void>((resolve, reject) => {
-        this.pulled = { resolve, reject };
-      });
+  readonly source = Object.defineProperty(
+    {
+      hold: () => undefined,
+      pull: (demand: Demand, take: (deliveries: readonly Delivery[]) => void) => {
+        if (this.closed) return Promise.resolve();
+        this.demands.push(demand);
+        this.take = take;
+        return new Promise<void>((resolve, reject) => {
+          this.pulled = { resolve, reject };
+        });
+      },
+      begin: async (deliveries: readonly Delivery[]) => {
+        this.begins.push(deliveries.map(({ position }) => position));
+        if (this.countsByHand) await new Promise<void>((resolve) => this.counted.push(resolve));
+        for (const delivery of deliveries) {
+          Object.assign(delivery, { begun: true, attempts: delivery.attempts + 1 });
+        }
+      },
+      settle: (delivery: Delivery, settlement: Settlement) => {
+        this.settled.push(`${delivery.position} ${settlement.type}`);
+        this.settlements.push(settlement);
+      },
+      settleWith: async (
+        deliveries: readonly Delivery[],
+        units: readonly { events: readonly { event: Event }[] }[],
+      ) => {
+        if (this.settleWithError) throw this.settleWithError;
+        this.together.push({
+          positions: deliveries.map(({ position }) => position),
+          events: units.flatMap(({ events }) => events.map(({ event }) => event.id)),
+        });
+      },
+      close: async () => {
+        this.closed = true;
+        this.pulled?.resolve();
+      },
     },
-    begin: async (deliveries: readonly Delivery[]) => {
-      this.begins.push(deliveries.map(({ position }) => position));
-      if (this.countsByHand) await new Promise<void>((resolve) => this.counted.push(resolve));
-      for (const delivery of deliveries) {
-        Object.assign(delivery, { begun: true, attempts: delivery.attempts + 1 });
-      }
-    },
-    settle: (delivery: Delivery, settlement: Settlement) => {
-      this.settled.push(`${delivery.position} ${settlement.type}`);
-      this.settlements.push(settlement);
-    },
-    settleWith: async (deliveries: readonly Delivery[], units: readonly { events: readonly { event: Event }[] }[]) => {
-      if (this.settleWithError) throw this.settleWithError;
-      this.together.push({
-        positions: deliveries.map(({ position }) => position),
-        events: units.flatMap(({ events }) => events.map(({ event }) => event.id)),
-      });
-    },
-    close: async () => {
-      this.closed = true;
-      this.pulled?.resolve();
-    },
-  } as unknown as EngineSubscription;
+    'leased',
+    { get: () => this.leased },
+  ) as unknown as EngineSubscription;
 
   /** Answers the pull that waits. */
   async hand(...deliveries: readonly Delivery[]): Promise<void> {
@@ -99,6 +109,7 @@ const delivery = (position: number, given: Given = {}): Delivery => {
     begun,
     event: makeEvent(expirytime === undefined ? attributes : { ...attributes, expirytime }, null),
     records: crashed ? [record] : [],
+    asked: false,
   };
 };
 
@@ -139,7 +150,6 @@ function driven(
     admit: (events) => ({ events: events.map((event) => ({ event, data: null })) }),
     tell: (observation) => told.push(observation),
     answered: null,
-    unanswered: null,
   };
   const spec: HandlerSpec = {
     name: 'm.h',
@@ -153,7 +163,7 @@ function driven(
     transaction: false,
     wantsType: () => true,
     passes: null,
-    responds: () => true,
+    responds: [],
   };
   return { script, runner: new Runner(host, spec, script.source), host, calls, told };
 }
@@ -594,6 +604,68 @@ describe('a failed engine', () => {
   });
 });
 
+describe('deliveries that are to be handled elsewhere', () => {
+  const odd = ({ position }: Delivery): boolean => position % 2 === 1;
+
+  it('are given back while they wait, and end when they run', async () => {
+    const made = driven({ concurrency: 2 });
+    await made.script.hand(
+      ...several(2),
+      delivery(3, { key: 'a' }),
+      delivery(4, { key: 'b' }),
+      delivery(5, { key: 'a' }),
+    );
+    made.runner.release(odd);
+    expect([made.script.settled, made.runner.inMemory]).toEqual([['3 released', '5 released'], 3]);
+    await end(made, 0);
+    await end(made, 1);
+    await end(made, 2);
+    expect([started(made), made.script.settled.slice(2)]).toEqual([
+      ['e1', 'e2', 'e4'],
+      ['1 ack', '2 ack', '4 ack'],
+    ]);
+  });
+
+  it('are given back uncounted though their attempt is being counted', async () => {
+    const made = driven();
+    made.script.countsByHand = true;
+    await made.script.hand(...several(2));
+    made.runner.release(odd);
+    made.script.counted.shift()?.();
+    await made.script.clock.settle();
+    expect([made.script.settled, started(made)]).toEqual([['1 released'], ['e2']]);
+  });
+
+  it('lost, are aborted and settle nothing, and the runner goes on with what comes', async () => {
+    const made = driven({ concurrency: 2, order: 'none' });
+    await made.script.hand(...several(4));
+    const { signal } = made.calls[0]?.context as HandlerContext;
+    made.runner.lost();
+    expect(signal.reason).toMatchObject({ code: 'CARILLON_LEASE_LOST' });
+    expect(() => made.calls[1]?.context.publish(delivery(9).event)).toThrow(
+      expect.objectContaining({ code: 'CARILLON_LEASE_LOST' }) as Error,
+    );
+    await end(made, 0);
+    await fail(made, 1);
+    expect([made.script.settled, made.runner.inMemory]).toEqual([[], 0]);
+    await made.script.hand(delivery(5));
+    await end(made, 2);
+    expect([started(made), made.script.settled]).toEqual([['e1', 'e2', 'e5'], ['5 ack']]);
+  });
+
+  it('wait while the lease is not sure', async () => {
+    const made = driven({ concurrency: 1 });
+    await made.script.hand(...several(2));
+    made.script.leased = false;
+    await end(made, 0);
+    expect([started(made), made.script.settled]).toEqual([['e1'], ['1 ack']]);
+    made.script.leased = true;
+    made.runner.renewed();
+    await made.script.clock.settle();
+    expect(started(made)).toEqual(['e1', 'e2']);
+  });
+});
+
 describe('what is told', () => {
   it('of an attempt that ended well', async () => {
     const made = driven();
@@ -611,8 +683,8 @@ describe('what is told', () => {
     const made = driven({ retry: { kind: 'none' } });
     const answers: unknown[] = [];
     Object.assign(made.host, {
-      answered: (event: Event, name: string, value: unknown) => answers.push([event.id, name, value]),
-      unanswered: (event: Event, name: string, error: Error) => answers.push([event.id, name, error.message]),
+      answered: (event: Event, name: string, outcome: Outcome) =>
+        answers.push([event.id, name, 'error' in outcome ? outcome.error.message : outcome.value]),
     });
     await made.script.hand(delivery(1), delivery(2), delivery(3, { expirytime: '2020-01-01T00:00:00Z' }));
     await end(made, 0, 42);

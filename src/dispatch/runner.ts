@@ -7,7 +7,7 @@ import {
   type StoredEvent,
   type Timer,
 } from '../core/index.ts';
-import type { Delivery, EngineSubscription, Settlement } from '../engine/index.ts';
+import type { Delivery, EngineSubscription, LeaseHolder, Outcome, Settlement } from '../engine/index.ts';
 import { Attempt, type Job } from './attempt.ts';
 import { recordOf, settlementOf, type Failure } from './failure.ts';
 import { Lanes, type Lane } from './lanes.ts';
@@ -30,6 +30,10 @@ import type { DispatchHost, HandlerSpec } from './subscription.ts';
  *
  * A delivery that was cut short by a crash twice or more runs alone: if it is what kills the process, its neighbours
  * do not lose attempts to it.
+ *
+ * Where several processes share the subscription, deliveries may have to be handled elsewhere: then those that wait are
+ * given back, and those that run end first (`release`); or, when this process was taken for dead, all are dropped and
+ * their attempts aborted (`lost`). While the lease is not sure, nothing starts.
  */
 type RunnerState = 'running' | 'draining' | 'stopped' | 'failed';
 
@@ -41,7 +45,7 @@ export interface RunnerCounts {
   expired: number;
 }
 
-export class Runner {
+export class Runner implements LeaseHolder {
   readonly spec: HandlerSpec;
   readonly host: DispatchHost;
   readonly source: EngineSubscription;
@@ -77,6 +81,7 @@ export class Runner {
     const atOnce = concurrency.all * (spec.strategy.batch?.size ?? 1);
     this.pace = new Pace(host.clock, atOnce, host.limits.readAheadMax);
     this.lanes = new Lanes(order === 'none' ? concurrency.perKey : 1);
+    source.hold(this);
     this.loop = this.pullAll();
   }
 
@@ -152,7 +157,7 @@ export class Runner {
     this.source.settle(delivery, { type: 'dead', record: null, keep: deadLetter === 'keep' });
     this.counts.failed++;
     this.ended(delivery, 'dead', 0, error);
-    this.host.unanswered?.(delivery.event, this.spec.name, error);
+    this.answer(delivery, { error });
     return true;
   }
 
@@ -164,7 +169,7 @@ export class Runner {
     this.pumping = true;
     this.pumpedAt = this.host.clock.monotonic();
     try {
-      while (this.mayStart()) this.startNext();
+      if (this.lanes.startable > 0 && this.source.leased) while (this.mayStart()) this.startNext();
     } finally {
       this.pumping = false;
     }
@@ -290,11 +295,7 @@ export class Runner {
     this.source.settle(delivery, { type: 'expired' });
     this.counts.expired++;
     this.ended(delivery, 'expired', 0);
-    this.host.unanswered?.(
-      delivery.event,
-      this.spec.name,
-      carillonError('CARILLON_REQUEST_FAILED', 'the event has expired'),
-    );
+    this.answer(delivery, { error: carillonError('CARILLON_REQUEST_FAILED', 'the event has expired') });
   }
 
   run(jobs: readonly Job[]): void {
@@ -324,6 +325,13 @@ export class Runner {
       attempt.jobs.map((job) => job.delivery.event),
       attempt,
     );
+  }
+
+  /** Tells what came of the event to whoever may have asked: in this process, or in another. */
+  answer(delivery: Delivery, outcome: Outcome): void {
+    const { event, asked } = delivery;
+    this.host.answered?.(event, this.spec.name, outcome);
+    if (asked && this.spec.responds.includes(event.type)) this.source.answer(delivery, outcome);
   }
 
   // Ending attempts.
@@ -362,9 +370,7 @@ export class Runner {
     this.over(attempt);
     this.counts.handled += attempt.jobs.length;
     if (this.host.tell) this.observeEnds(attempt, 'handled');
-    if (this.host.answered) {
-      for (const { delivery } of attempt.jobs) this.host.answered(delivery.event, this.spec.name, value);
-    }
+    for (const { delivery } of attempt.jobs) if (this.host.answered || delivery.asked) this.answer(delivery, { value });
     this.leaveLanes(attempt);
     this.pump();
   }
@@ -448,7 +454,7 @@ export class Runner {
       error: error.message,
       ...(settlement.type === 'retry' ? { dueMs: settlement.dueMs } : {}),
     });
-    if (dead) this.host.unanswered?.(delivery.event, this.spec.name, error);
+    if (dead) this.answer(delivery, { error });
   }
 
   // Deadlines.
@@ -491,17 +497,43 @@ export class Runner {
     attempt.abort(reason);
   }
 
+  // Deliveries that are to be handled elsewhere.
+
+  release(wanted: (delivery: Delivery) => boolean): void {
+    for (const delivery of this.lanes.remove(wanted)) this.source.settle(delivery, { type: 'released' });
+    this.pump();
+  }
+
+  lost(): void {
+    this.lanes.clearAll();
+    const reason = carillonError(
+      'CARILLON_LEASE_LOST',
+      'this process was taken for dead: the event is handled elsewhere',
+    );
+    for (const attempt of this.running) {
+      attempt.abort(reason);
+      attempt.transactions?.opened?.then((transaction) => transaction.rollback()).catch(ignoredBecauseFailing);
+      this.over(attempt);
+      this.leaveLanes(attempt);
+    }
+    this.pump();
+  }
+
+  renewed(): void {
+    this.pump();
+  }
+
   // Ending the runner.
 
   /** Takes no more, gives back what waits, and resolves when the attempts in hand have ended. */
   async drain(): Promise<void> {
     if (this.state === 'running') this.state = 'draining';
     this.batchTimer?.cancel();
-    this.release();
+    this.releaseAll();
     if (this.running.size > 0) await new Promise<void>((resolve) => this.quiet.push(resolve));
   }
 
-  release(): void {
+  releaseAll(): void {
     for (const delivery of this.lanes.clearAll()) this.source.settle(delivery, { type: 'released' });
   }
 

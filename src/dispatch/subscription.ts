@@ -10,7 +10,7 @@ import type {
   StartFrom,
   Strategy,
 } from '../core/index.ts';
-import type { AppendUnit, Engine } from '../engine/index.ts';
+import type { AppendUnit, Engine, Outcome } from '../engine/index.ts';
 
 /** A handler and all that decides how it is driven: what the dispatcher is asked to run. */
 export interface HandlerSpec {
@@ -28,8 +28,8 @@ export interface HandlerSpec {
   readonly transaction: boolean;
   readonly wantsType: (type: string) => boolean;
   readonly passes: ((event: Event) => boolean) | null;
-  /** Whether its answer is the answer to a request: handlers that name the type, not those with patterns. */
-  readonly responds: (type: string) => boolean;
+  /** Types of which its answer is the answer to a request: those that it names, not those of patterns. */
+  readonly responds: readonly string[];
 }
 
 /** What the dispatcher needs of the bus around it. */
@@ -48,8 +48,6 @@ export interface DispatchHost {
   admit(events: readonly Event[]): AppendUnit | Promise<AppendUnit>;
   /** Null while nobody observes, so that observing costs nothing then. */
   readonly tell: ((observation: Observation) => void) | null;
-  /** A handler that responds has handled this event. */
-  readonly answered: ((event: Event, subscription: string, value: unknown) => void) | null;
-  /** A handler that responds will never handle this event. */
-  readonly unanswered: ((event: Event, subscription: string, error: Error) => void) | null;
+  /** A handler has handled this event, or will never handle it. Null while nobody waits for an answer. */
+  readonly answered: ((event: Event, subscription: string, outcome: Outcome) => void) | null;
 }

@@ -11,6 +11,7 @@ import type {
   Published,
   StartFrom,
   Transaction,
+  TransactionClient,
 } from '../core/index.ts';
 
 /**
@@ -48,6 +49,12 @@ export interface Engine {
   schedule(entry: EncodedEvent, dueMs: number): Promise<Published>;
   cancelScheduled(source: string, id: string): Promise<boolean>;
 
+  /**
+   * Adds the events to a transaction of the application's own: appended once that commits, in the order of such calls, or
+   * scheduled for `dueMs`. Engines without the capability `outbox` fail with `CARILLON_UNSUPPORTED`.
+   */
+  appendWithin(tx: TransactionClient, events: readonly EncodedEvent[], dueMs: number | null): Promise<void>;
+
   /** One page of the log; looks at no more than `limits.scanMax` positions. `CARILLON_GAP` below the first position. */
   readPage(query: EngineQuery): Promise<Page>;
   ends(): Promise<{ readonly first: number; readonly last: number }>;
@@ -58,6 +65,8 @@ export interface Engine {
   subscribe(spec: SubscriptionSpec): Promise<EngineSubscription>;
   /** Every durable subscription the engine knows, running or not. */
   subscriptionNames(): Promise<readonly string[]>;
+  /** Subscriptions that run in other processes and respond to this type; none where the engine is not shared. */
+  respondersElsewhere(type: string): Promise<readonly string[]>;
 
   readonly deadLetters: EngineDeadLetters;
 
@@ -73,6 +82,10 @@ export interface Capabilities {
   readonly durable: boolean;
   /** Whether a handler may write to the same database in one commit with its acknowledgement (G12). */
   readonly transactions: boolean;
+  /** Whether several processes may open it at the same place, and share its subscriptions. */
+  readonly shared: boolean;
+  /** Whether an event may be published within a transaction of the application's own. */
+  readonly outbox: boolean;
 }
 
 /** What an engine is given by the bus that opens it. */
@@ -84,7 +97,23 @@ export interface EngineHost {
   onFailure(error: Error): void;
   /** The storage is full, or has room again. */
   onStorageFull(full: boolean): void;
+  /** The database cannot be reached, for this reason, or can be again. Nothing is lost meanwhile, and nothing goes on. */
+  onUnreachable(reason: Error | null): void;
+  /** Another process has handled, or will never handle, an event that was appended here with `asks`. */
+  onAnswer(answered: AnsweredElsewhere): void;
 }
+
+/** What came of a request in another process. */
+export interface AnsweredElsewhere {
+  readonly source: string;
+  readonly id: string;
+  /** Whose handler it was. */
+  readonly subscription: string;
+  readonly outcome: Outcome;
+}
+
+/** What a handler made of an event: what it returned, or why it will never handle it. */
+export type Outcome = { readonly value: unknown } | { readonly error: Error };
 
 /** An event as engines take it: the envelope, and its data as it is stored. */
 export interface EncodedEvent {
@@ -98,6 +127,8 @@ export interface AppendUnit {
   readonly events: readonly EncodedEvent[];
   /** Checked against the subject of the first event (G5). */
   readonly expectedRevision?: number | 'none' | undefined;
+  /** Whether an answer to the first event is waited for here: it is a request's. */
+  readonly asks?: boolean | undefined;
 }
 
 /** A read, with patterns and filters as a predicate. */
@@ -124,6 +155,8 @@ export interface SubscriptionSpec {
   readonly order: Order;
   /** Whether a dead delivery holds back its key. */
   readonly hold: boolean;
+  /** Types it answers requests of. Told to other processes, where there are some. */
+  readonly responds: readonly string[];
 }
 
 /**
@@ -151,6 +184,8 @@ export interface Delivery {
   readonly event: Event;
   /** What is known of the attempts that failed. */
   readonly records: readonly AttemptRecord[];
+  /** Whether it may be a request's, made in another process: then tell the {@link EngineSubscription.answer}. */
+  readonly asked: boolean;
 }
 
 export type Settlement =
@@ -171,8 +206,28 @@ export interface Demand {
   readonly begun: number;
 }
 
+/**
+ * Who holds the deliveries of a subscription under their lease. Told only where several processes share the
+ * subscription, and deliveries may have to be handled elsewhere.
+ */
+export interface LeaseHolder {
+  /** These are to be handled elsewhere: those whose attempt has not begun are settled as `released` at once; the others end first. */
+  release(wanted: (delivery: Delivery) => boolean): void;
+  /** All of them are handled elsewhere already: attempts are aborted, and settle nothing. */
+  lost(): void;
+  /** The lease is sure again, after it was not: see {@link EngineSubscription.leased}. */
+  renewed(): void;
+}
+
 /** A durable subscription, opened. */
 export interface EngineSubscription {
+  /** Names who holds its deliveries. Before the first pull. */
+  hold(holder: LeaseHolder): void;
+  /**
+   * Whether the lease is sure: no attempt may start while it is not. False when it could not be renewed in time, so that
+   * another process may have it already.
+   */
+  readonly leased: boolean;
   /**
    * Hands deliveries to `take`, in publish order, retries when due: at least one, at most `demand.max`; waits while
    * there is none. Calls `take` once, and in the very step in which it looks at what is held back, so that no delivery
@@ -193,6 +248,8 @@ export interface EngineSubscription {
    * Engines without the capability fail with `CARILLON_UNSUPPORTED`.
    */
   transaction(deliveries: readonly Delivery[]): Promise<EngineTransaction>;
+  /** Tells the process that asked what came of its request, if another one did; JSON can say it, or it is an error. */
+  answer(delivery: Delivery, outcome: Outcome): void;
   /** Resolves once every position up to this one has been looked at, and what was handed out of it is settled. */
   caughtUp(position: number): Promise<void>;
   /** Counts for people. */

@@ -1,6 +1,7 @@
 export {
   guarantees,
   runCase,
+  type ApplicationTransaction,
   type ConformanceCase,
   type EnginePlace,
   type EngineUnderTest,

@@ -100,7 +100,7 @@ describe('testBus', () => {
 describe('describeEngine', () => {
   it('registers every case with the runner it is given, and tells which are refusals', () => {
     const names: string[] = [];
-    const capabilities = { durable: true, transactions: false };
+    const capabilities = { durable: true, transactions: false, shared: true, outbox: true };
     const open = (): never => {
       throw new Error('no case runs here');
     };
@@ -118,7 +118,7 @@ describe('describeEngine', () => {
   it('asks for a runner where none stands in the global scope', () => {
     const engine = {
       name: 'mine',
-      capabilities: { durable: true, transactions: true },
+      capabilities: { durable: true, transactions: true, shared: false, outbox: false },
       open: () => Promise.reject(new Error()),
     };
     expect(() => describeEngine(engine)).toThrow(/give it \{ describe, it \}/);

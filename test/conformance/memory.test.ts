@@ -14,7 +14,7 @@ function copyOf(log: MemoryLog): MemoryLog {
 describeEngine(
   {
     name: 'memory',
-    capabilities: { durable: false, transactions: false },
+    capabilities: { durable: false, transactions: false, shared: false, outbox: false },
     open: () => {
       let log = memoryLog();
       const crash = (): Promise<void> => Promise.resolve(void (log = copyOf(log)));

@@ -9,7 +9,7 @@ import { describeEngine } from '../../src/testing/index.ts';
 describeEngine(
   {
     name: 'sqlite',
-    capabilities: { durable: true, transactions: true },
+    capabilities: { durable: true, transactions: true, shared: false, outbox: false },
     open: async () => {
       const directory = await mkdtemp(join(tmpdir(), 'carillon-conformance-'));
       const stores: SqliteStore[] = [];

@@ -11,7 +11,7 @@ import {
 } from '../../src/core/index.ts';
 import { fakeClock, seededRandom, type FakeClock } from '../../src/testing/index.ts';
 import { realTurn } from '../../src/testing/fake-clock.ts';
-import { UnreliablePlace } from './unreliable-store.ts';
+import { AloneStage, SharedStage, type Process, type Stage } from './stages.ts';
 
 /** How one attempt ends. `slow` takes 50 ms; `hang` ignores its signal until it is fenced off. */
 export type Outcome = 'ok' | 'throw' | 'later' | 'give-up' | 'hang' | 'slow' | 'publish';
@@ -24,6 +24,8 @@ export interface Setup {
   readonly attemptsMax: number;
   readonly batch: number;
   readonly readAheadMax: number;
+  /** How many processes share the log; one has it for itself. */
+  readonly processes: number;
 }
 
 export interface Planned {
@@ -38,8 +40,14 @@ export type Command =
   | { readonly do: 'turns'; readonly count: number }
   | { readonly do: 'settle' }
   | { readonly do: 'advance'; readonly ms: number }
-  | { readonly do: 'crash' }
-  | { readonly do: 'restart' }
+  /** `which` process: of those there are. */
+  | { readonly do: 'crash'; readonly which?: number }
+  | { readonly do: 'restart'; readonly which?: number }
+  /** One more process, or one less. */
+  | { readonly do: 'join' }
+  | { readonly do: 'leave'; readonly which: number }
+  /** Neither asks nor hears anything for a time; its handlers go on. */
+  | { readonly do: 'hang'; readonly which: number; readonly ms: number }
   | { readonly do: 'redrive' }
   | { readonly do: 'discard' }
   | { readonly do: 'full'; readonly full: boolean };
@@ -62,6 +70,8 @@ interface Known {
   settled: boolean;
   /** Ended shortly before a crash, which may have undone it. */
   doubtful: boolean;
+  /** Who ran it last. */
+  by: Process | null;
   endedMs: number;
   /** Its attempts may be counted from 1 again. */
   redriven: boolean;
@@ -79,45 +89,69 @@ const LATER_MS = 700;
 const LINGER_MS = 10;
 /** What could not be written for want of room is tried again within this time. */
 const FULL_RETRY_MS = 500;
+const LEASE_MS = 10_000;
+const PROCESSES_MAX = 4;
 const HISTORY_SHOWN = 200;
 const SUBSCRIPTION = 'model.h';
 const FOLLOW_UP = 'follow.up';
 
-/** Runs commands against a bus on an unreliable store, and checks what the handler sees against the guarantees. */
+/** Runs commands against buses on unreliable stores, and checks what the handler sees against the guarantees. */
 export class Simulation {
   readonly setup: Setup;
-  readonly place: UnreliablePlace;
+  readonly stage: Stage;
   readonly random: () => number;
   readonly clock: FakeClock;
   readonly known: Map<string, Known> = new Map();
   readonly inHand: Set<Known> = new Set();
   readonly problems: string[] = [];
   readonly history: string[] = [];
-  bus: Bus | null = null;
-  life = 0;
+  processes: Process[] = [];
+  lives = 0;
   crashesInAll = 0;
   wellFromNow = false;
   /** When the store was full last. */
   fullMs = 0;
   /** Redrives of this life under way. */
   redrives = 0;
+  /** Publishes so far: the processes take turns. */
+  sends = 0;
 
   constructor(setup: Setup) {
     this.setup = setup;
     this.random = seededRandom(setup.seed);
-    this.place = new UnreliablePlace(seededRandom(setup.seed + 1));
-    this.clock = fakeClock(undefined, { turn: () => this.place.idle() });
+    const latency = seededRandom(setup.seed + 1);
+    this.stage = this.shared
+      ? new SharedStage(latency, LEASE_MS, (process) => this.buried(process))
+      : new AloneStage(latency);
+    this.clock = fakeClock(undefined, { turn: () => this.stage.idle() });
+  }
+
+  get shared(): boolean {
+    return this.setup.processes > 1;
   }
 
   get full(): boolean {
-    return this.place.store?.full === true;
+    return this.processes.some(({ store }) => store.full);
+  }
+
+  /** One of the processes there are. */
+  pick(which: number = 0): Process {
+    return this.processes[which % this.processes.length] as Process;
+  }
+
+  get bus(): Bus {
+    return this.pick().bus as Bus;
   }
 
   // Life of the process.
 
   async start(): Promise<void> {
+    for (let no = 0; no < this.setup.processes; no++) await this.join();
+  }
+
+  async join(): Promise<void> {
     const { order, onDead, concurrency, attemptsMax, batch, readAheadMax } = this.setup;
-    const life = ++this.life;
+    const process = this.stage.enter(++this.lives, this.clock);
     const options = {
       name: 'h',
       from: 'beginning',
@@ -128,46 +162,72 @@ export class Simulation {
       timeoutMs: TIMEOUT_MS,
     } as const;
     const module = defineModule('model', (m) => {
-      m.onStart(({ bus }) => void bus.observe((observation) => life === this.life && this.observed(observation)));
-      if (batch === 0) m.handle('>', (event, context) => this.handle([event], context, life), options);
+      m.onStart(({ bus }) => void bus.observe((observation) => this.observed(observation, process)));
+      if (batch === 0) m.handle('>', (event, context) => this.handle([event], context, process), options);
       else
-        m.handleBatch('>', (events, context) => this.handle(events, context, life), {
+        m.handleBatch('>', (events, context) => this.handle(events, context, process), {
           ...options,
           batch: { size: batch },
         });
     });
-    const starting = createBus({
-      engine: this.place.open(),
+    // One that starts waits for room.
+    this.setFull(false);
+    this.processes.push(process);
+    process.bus = await createBus({
+      engine: process.engine,
       modules: [module],
-      clock: this.clock,
+      clock: process.clock,
       random: this.random,
       limits: { readAheadMax, abortGraceMs: GRACE_MS, ackLingerMs: LINGER_MS },
     });
-    this.bus = await starting;
   }
 
-  crash(): void {
-    this.history.push('crash');
-    this.place.crash();
-    this.clock.reset();
-    this.bus = null;
-    this.life++;
+  crash(process: Process): void {
+    this.history.push(`crash of ${process.no}`);
+    this.stage.kill(process);
+    this.processes = this.processes.filter((one) => one !== process);
+    this.ended(process);
     this.crashesInAll++;
-    this.inHand.clear();
     this.redrives = 0;
+  }
+
+  /** What a process had in hand is in doubt: it was killed, or taken for dead. */
+  ended(process: Process): void {
     for (const one of this.known.values()) {
       one.crashes++;
+      if (one.by !== process) continue;
+      this.inHand.delete(one);
       one.doubtful ||= !one.settled;
       if (one.status !== 'running') continue;
       // Its commit may have been applied and not told.
-      const acknowledged = this.place.log.events.some(({ id }) => id === one.followUp);
+      const acknowledged = this.stage.log.events.some(({ id }) => id === one.followUp);
       one.status = acknowledged ? 'handled' : 'retrying';
       one.doubtful = !acknowledged;
     }
   }
 
-  async stop(): Promise<void> {
-    const { bus } = this;
+  /** The others took it for dead; if it lives, it starts over once it has found out. */
+  buried(process: Process): void {
+    this.history.push(`buried ${process.no}`);
+    // What was published since it was killed may count as tried: nobody knows when it died.
+    if (process.over) return void [...this.known.values()].forEach((one) => one.crashes++);
+    process.over = true;
+    this.ended(process);
+  }
+
+  async hang(process: Process, ms: number): Promise<void> {
+    if (!this.shared) return;
+    let goOn = (): void => undefined;
+    process.store.hung = new Promise((resolve) => (goOn = resolve));
+    await this.clock.advance(ms);
+    process.store.hung = null;
+    process.awakeSinceMs = this.clock.now();
+    goOn();
+    await this.clock.settle();
+  }
+
+  async stop(process: Process): Promise<void> {
+    const { bus } = process;
     if (!bus) return;
     this.setFull(false);
     let stopped = false;
@@ -182,33 +242,42 @@ export class Simulation {
     for (let steps = 0; !stopped && steps < 1000; steps++) await this.clock.advanceToNext();
     if (!stopped) this.problems.push('stop never ends');
     else await stopping;
-    this.bus = null;
-    this.inHand.clear();
-    for (const one of this.known.values()) if (one.status === 'running') one.status = 'retrying';
-    this.allDurable(0);
-    this.clock.reset();
-    this.history.push('stopped');
+    this.processes = this.processes.filter((one) => one !== process);
+    for (const one of this.known.values()) {
+      if (one.by !== process) continue;
+      this.inHand.delete(one);
+      if (one.status === 'running') one.status = 'retrying';
+    }
+    this.allDurable(0, process);
+    process.clock.alive = false;
+    process.over = true;
+    this.history.push(`stopped ${process.no}`);
+  }
+
+  async stopAll(): Promise<void> {
+    for (const process of [...this.processes]) await this.stop(process);
   }
 
   /** All that came to an end longer ago than this cannot be undone by a crash any more. */
-  allDurable(agoMs: number): void {
+  allDurable(agoMs: number, process?: Process): void {
     const beforeMs = this.clock.now() - agoMs;
     for (const one of this.known.values()) {
-      if ((one.status === 'handled' || one.status === 'dead') && !one.doubtful && one.endedMs <= beforeMs)
+      if (process && one.by !== process) continue;
+      const endedMs = Math.max(one.endedMs, one.by?.awakeSinceMs ?? 0);
+      if ((one.status === 'handled' || one.status === 'dead') && !one.doubtful && endedMs <= beforeMs)
         one.settled = true;
     }
   }
 
   setFull(full: boolean): void {
     if (this.full) this.fullMs = this.clock.now();
-    if (this.place.store) this.place.store.full = full;
+    for (const { store } of this.processes) store.full = full;
   }
 
   // Commands.
 
   async run(command: Command): Promise<void> {
     this.history.push(JSON.stringify(command));
-    const { bus } = this;
     switch (command.do) {
       case 'publish':
         return this.publish(command.events);
@@ -224,15 +293,21 @@ export class Simulation {
         if (!this.full && this.clock.now() > this.fullMs + FULL_RETRY_MS) this.allDurable(LINGER_MS);
         return;
       case 'crash':
-        this.crash();
-        return this.start();
+        this.crash(this.pick(command.which));
+        return this.join();
       case 'restart':
-        await this.stop();
-        return this.start();
+        await this.stop(this.pick(command.which));
+        return this.join();
+      case 'join':
+        return this.processes.length < PROCESSES_MAX ? this.join() : undefined;
+      case 'leave':
+        return this.processes.length > 1 ? this.stop(this.pick(command.which)) : undefined;
+      case 'hang':
+        return this.hang(this.pick(command.which), command.ms);
       case 'redrive':
         return this.pass(this.redrive());
       case 'discard':
-        return this.pass(bus?.deadLetters.discard({ subscription: SUBSCRIPTION }));
+        return this.pass(this.bus.deadLetters.discard({ subscription: SUBSCRIPTION }));
       case 'full':
         return this.setFull(command.full);
     }
@@ -247,11 +322,11 @@ export class Simulation {
   }
 
   async redrive(): Promise<void> {
-    const { life } = this;
+    const process = this.pick();
     this.redrives++;
     for (const one of this.known.values()) if (one.status === 'dead') this.mayBeRedriven(one);
-    await this.bus?.deadLetters.redrive({ subscription: SUBSCRIPTION });
-    if (life === this.life) this.redrives--;
+    await process.bus?.deadLetters.redrive({ subscription: SUBSCRIPTION });
+    if (!process.over) this.redrives = Math.max(0, this.redrives - 1);
   }
 
   mayBeRedriven(one: Known): void {
@@ -279,6 +354,7 @@ export class Simulation {
       crashes: 0,
       settled: false,
       doubtful: false,
+      by: null,
       endedMs: 0,
       redriven: false,
       late: false,
@@ -304,23 +380,26 @@ export class Simulation {
   }
 
   send(events: readonly Event[]): void {
-    const publishing = this.bus?.publish(events).then((results) => {
-      for (const result of results) {
-        const one = this.known.get(result.id) as Known;
-        if (one.published && one.published.position !== result.position) {
-          this.problems.push(`G4: ${result.id} was published at ${one.published.position} and at ${result.position}`);
+    const publishing = this.pick(this.sends++)
+      .bus?.publish(events)
+      .then((results) => {
+        for (const result of results) {
+          const one = this.known.get(result.id) as Known;
+          if (one.published && one.published.position !== result.position) {
+            this.problems.push(`G4: ${result.id} was published at ${one.published.position} and at ${result.position}`);
+          }
+          one.published = result;
         }
-        one.published = result;
-      }
-    });
+      });
     this.pass(publishing);
   }
 
   // What the handler sees.
 
-  async handle(events: readonly Event[], context: HandlerContext, life: number): Promise<unknown> {
-    if (life !== this.life) return new Promise(() => undefined);
-    const handled = events.map((event) => this.begins(event, context, events.length));
+  async handle(events: readonly Event[], context: HandlerContext, process: Process): Promise<unknown> {
+    if (!process.clock.alive) return new Promise(() => undefined);
+    if (process.over) this.problems.push(`${events[0]?.id} was begun by a process that is taken for dead`);
+    const handled = events.map((event) => this.begins(event, context, events.length, process));
     const first = handled[0] as Known;
     const outcome = (this.wellFromNow ? [] : first.outcomes)[first.runs - 1] ?? 'ok';
     switch (outcome) {
@@ -333,9 +412,9 @@ export class Simulation {
       case 'hang':
         return new Promise(() => undefined);
       case 'slow':
-        return new Promise<void>((resolve) => this.clock.setTimer(50, resolve));
+        return new Promise<void>((resolve) => process.clock.setTimer(50, resolve));
       case 'publish': {
-        const id = `f-${first.id}-${context.attempt}-${life}`;
+        const id = `f-${first.id}-${context.attempt}-${process.no}-${first.runs}`;
         this.know(id, id, []);
         for (const one of handled) one.followUp = id;
         return context.publish(makeEvent({ specversion: '1.0', id, source: '/model', type: FOLLOW_UP }, null));
@@ -345,12 +424,13 @@ export class Simulation {
     }
   }
 
-  begins(event: Event, context: HandlerContext, size: number): Known {
+  begins(event: Event, context: HandlerContext, size: number, process: Process): Known {
     const one = this.known.get(event.id);
     if (!one) throw new Error(`an event nobody published: ${event.id}`);
-    const { events } = this.place.log;
+    const { events } = this.stage.log;
     const position = events.find((row) => row.id === event.id)?.position ?? 0;
-    this.history.push(`  start ${event.id} ${one.key} attempt ${context.attempt}${size > 1 ? ` of ${size}` : ''}`);
+    const by = this.shared ? ` by ${process.no}` : '';
+    this.history.push(`  start ${event.id} ${one.key} attempt ${context.attempt}${size > 1 ? ` of ${size}` : ''}${by}`);
     const problem = (text: string): void =>
       void this.problems.push(`${event.id} at attempt ${context.attempt}: ${text}`);
 
@@ -360,6 +440,7 @@ export class Simulation {
     if (followUps.length > 0) problem(`its follow-up ${followUps[0]?.id} is in the log: it was acknowledged`);
     if (this.setup.order !== 'none') this.checkOrder(one, position, problem);
     one.status = 'running';
+    one.by = process;
     one.followUp = null;
     one.runs++;
     one.crashes = 0;
@@ -382,7 +463,7 @@ export class Simulation {
 
   checkOrder(one: Known, position: number, problem: (text: string) => void): void {
     const total = this.setup.order === 'total';
-    for (const row of this.place.log.events) {
+    for (const row of this.stage.log.events) {
       const other = this.known.get(row.id);
       if (!other || other === one || (!total && other.key !== one.key)) continue;
       if (this.inHand.has(other) && this.setup.batch === 0) problem(`G3: ${other.id} of the same key is running`);
@@ -397,7 +478,8 @@ export class Simulation {
     }
   }
 
-  observed(observation: Observation): void {
+  observed(observation: Observation, process: Process): void {
+    if (process.over) return;
     if (observation.kind === 'delivery-start') {
       const { attempt, stored } = observation;
       const one = this.known.get(stored.event.id);
@@ -430,7 +512,6 @@ export class Simulation {
   async finish(): Promise<void> {
     this.history.push('finish');
     this.setFull(false);
-    if (!this.bus) await this.start();
     await this.clock.settle();
     for (let round = 0; round < 6; round++) {
       await this.clock.advance((TIMEOUT_MS + GRACE_MS + LATER_MS) * (this.setup.attemptsMax + 1) * 4);
@@ -444,8 +525,8 @@ export class Simulation {
   /** Behind a held key everything has to run after a redrive: as long as it takes. */
   async untilQuiet(): Promise<void> {
     for (let round = 0; round < 300; round++) {
-      const letters = await (this.bus as Bus).deadLetters.list({ limit: 1000 });
-      const [state] = await (this.bus as Bus).subscriptions();
+      const letters = await this.bus.deadLetters.list({ limit: 1000 });
+      const [state] = await this.bus.subscriptions();
       if (
         letters.length === 0 &&
         state &&
@@ -455,8 +536,8 @@ export class Simulation {
       await this.redrive();
       await this.clock.advance(TIMEOUT_MS + GRACE_MS + LATER_MS);
     }
-    const states = await (this.bus as Bus).subscriptions();
-    const letters = await (this.bus as Bus).deadLetters.list({ limit: 1000 });
+    const states = await this.bus.subscriptions();
+    const letters = await this.bus.deadLetters.list({ limit: 1000 });
     this.problems.push(
       `G2: never comes to an end: ${JSON.stringify([states, letters.map(({ position }) => position)])}`,
     );
@@ -464,7 +545,7 @@ export class Simulation {
 
   async checkEnd(): Promise<void> {
     const inLog = new Map<string, number>();
-    for (const row of this.place.log.events) {
+    for (const row of this.stage.log.events) {
       if (inLog.has(row.id)) this.problems.push(`G4: ${row.id} is in the log twice`);
       inLog.set(row.id, row.position);
     }

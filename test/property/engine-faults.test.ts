@@ -11,8 +11,7 @@ import {
   type HandlerOptions,
   type Limits,
 } from '../../src/core/index.ts';
-import type { Capabilities } from '../../src/engine/index.ts';
-import { logEngine, type CommitBatch, type StoreTransaction } from '../../src/engine/log/index.ts';
+import { logEngine, type CommitBatch, type LogStore, type StoreTransaction } from '../../src/engine/log/index.ts';
 import { memoryLog } from '../../src/engines/memory/index.ts';
 import { MemoryStore } from '../../src/engines/memory/store.ts';
 import { fakeClock, type FakeClock } from '../../src/testing/index.ts';
@@ -39,7 +38,7 @@ async function start(
 
 /** Its transactions have no statements, and the first ones fail to commit. */
 class FailingTransactions extends MemoryStore {
-  override readonly capabilities: Capabilities = { durable: false, transactions: true };
+  override readonly capabilities: LogStore['capabilities'] = { durable: false, transactions: true };
   failures = 1;
 
   override begin(): Promise<StoreTransaction> {

@@ -17,12 +17,16 @@ describe('the state of a subscription', () => {
         fc.array(fc.record({ position, attempts: fc.nat({ max: 100_000 }) })),
         position,
         fc.nat({ max: 1_000_000 }),
-        (unsorted, readUpTo, ahead) => {
+        fc.uniqueArray(fc.tuple(fc.nat({ max: 63 }), fc.integer({ min: 1, max: 1_000_000 })), { selector: ([s]) => s }),
+        (unsorted, readUpTo, ahead, further) => {
           const open = [...new Map(unsorted.map((one) => [one.position, one])).values()].sort(
             (a, b) => a.position - b.position,
           );
           const mark = Math.min(Number.MAX_SAFE_INTEGER, readUpTo + ahead);
-          expect(decodePlace(encodePlace(readUpTo, mark, open))).toEqual({ readUpTo, mark, open });
+          const slots = new Map(
+            further.map(([slot, by]) => [slot, Math.min(Number.MAX_SAFE_INTEGER, readUpTo + by)] as const),
+          );
+          expect(decodePlace(encodePlace(readUpTo, mark, open, slots))).toEqual({ readUpTo, mark, open, slots });
         },
       ),
     );
@@ -51,7 +55,7 @@ describe('the queue of what is due', () => {
           let wanted: number[] = [];
           let taken: number[] = [];
           if (one.do === 'set') {
-            queue.set(one.position, one.dueMs);
+            queue.set(one.position, one.dueMs, 0);
             model.set(one.position, one.dueMs);
           } else if (one.do === 'delete') {
             queue.delete(one.position);

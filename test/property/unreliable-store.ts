@@ -43,6 +43,8 @@ export class UnreliableStore extends MemoryStore implements LogStore {
   told: Promise<unknown> = Promise.resolve();
   /** Nothing is applied before this, when it is set. */
   blocked: Promise<void> | null = null;
+  /** Nothing is asked or answered before this, when it is set. */
+  hung: Promise<void> | null = null;
   /** This commit, counted from 1, and those after it are never applied. */
   stuckFrom = Infinity;
   sent = 0;
@@ -55,6 +57,7 @@ export class UnreliableStore extends MemoryStore implements LogStore {
   /** Up to two turns: what is under way at once then overlaps in every way. */
   async wait(): Promise<void> {
     for (let turns = Math.floor(this.random() * 3); turns > 0; turns--) await realTurn();
+    await this.hung;
     if (this.dead) await never;
   }
 
@@ -81,13 +84,17 @@ export class UnreliableStore extends MemoryStore implements LogStore {
         throw carillonError('CARILLON_STORAGE_FULL', 'the test store is full');
       }
       this.applied++;
-      return super.commit(batch);
+      return this.apply(batch);
     });
     this.tail = applying.catch(() => undefined);
     const earlier = this.told;
     const telling = this.tell(applying, earlier);
     this.told = telling.catch(() => undefined);
     return telling;
+  }
+
+  apply(batch: CommitBatch): Promise<CommitResult> {
+    return super.commit(batch);
   }
 
   async tell(applying: Promise<CommitResult>, earlier: Promise<unknown>): Promise<CommitResult> {
@@ -109,7 +116,7 @@ export class UnreliableStore extends MemoryStore implements LogStore {
   }
 
   async idle(): Promise<void> {
-    while (this.outstanding > 0 && !this.dead) await realTurn();
+    while (this.outstanding > 0 && !this.dead && !this.hung) await realTurn();
   }
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { carillonError, defaultLimits, isCarillonError, makeEvent, silentLogger } from '../../src/core/index.ts';
 import type { EncodedEvent, EngineHost } from '../../src/engine/index.ts';
 import { LogWriter, type StateSource } from '../../src/engine/log/writer.ts';
-import type { CommitBatch, CommitResult, DeliveryRow } from '../../src/engine/log/index.ts';
+import type { CommitBatch, CommitResult, DeliveryRow, StateWrite } from '../../src/engine/log/index.ts';
 import { memoryLog } from '../../src/engines/memory/index.ts';
 import { MemoryStore } from '../../src/engines/memory/store.ts';
 import { fakeClock, seededRandom, type FakeClock } from '../../src/testing/index.ts';
@@ -43,9 +43,10 @@ class Counter implements StateSource {
   durable = 0;
   sent: Map<number, number> = new Map();
 
-  snapshot(): Uint8Array {
+  snapshot(): readonly StateWrite[] {
     this.sent.set(++this.snapshotToken, this.changes);
-    return Uint8Array.of(this.changes % 256, Math.floor(this.changes / 256));
+    const state = Uint8Array.of(this.changes % 256, Math.floor(this.changes / 256));
+    return [{ subscription: this.no, share: 0, version: 0, state }];
   }
   snapshotDurable(token: number): void {
     this.durable = this.sent.get(token) ?? -1;
@@ -77,6 +78,8 @@ describe('the writer, on a store that fills up', () => {
           log: silentLogger,
           onFailure: (error) => failures.push(error),
           onStorageFull: () => undefined,
+          onUnreachable: () => undefined,
+          onAnswer: () => undefined,
         };
         const writer = new LogWriter(store, host, 0, 0);
         const counter = new Counter();
@@ -114,6 +117,7 @@ describe('the writer, on a store that fills up', () => {
               writer.putRow({
                 subscription: 1,
                 position: one.position,
+                slot: 0,
                 state: 'retrying',
                 key: null,
                 attempts,
@@ -192,7 +196,15 @@ class HandFedStore extends MemoryStore {
 
 function writerOf(store: HandFedStore, clock: FakeClock): LogWriter {
   const nothing = (): void => undefined;
-  const host = { clock, limits: defaultLimits, log: silentLogger, onFailure: nothing, onStorageFull: nothing };
+  const host = {
+    clock,
+    limits: defaultLimits,
+    log: silentLogger,
+    onFailure: nothing,
+    onStorageFull: nothing,
+    onUnreachable: nothing,
+    onAnswer: nothing,
+  };
   return new LogWriter(store, host, 0, 0);
 }
 
@@ -259,6 +271,7 @@ describe('the writer, when a commit is refused', () => {
 const rowBehind: DeliveryRow = {
   subscription: 1,
   position: 7,
+  slot: 0,
   state: 'begun',
   key: null,
   attempts: 0,

@@ -30,6 +30,7 @@ const spec = {
   passes: null,
   order: 'key',
   hold: false,
+  responds: [],
 } as const;
 
 const ignored = (): void => undefined;
@@ -37,7 +38,7 @@ const ignored = (): void => undefined;
 async function opened(store: MemoryStore, onStorageFull: (full: boolean) => void = ignored) {
   const engine = logEngine(store);
   const host = { clock: fakeClock(), limits: defaultLimits, log: silentLogger };
-  await engine.open({ ...host, onFailure: ignored, onStorageFull });
+  await engine.open({ ...host, onFailure: ignored, onStorageFull, onUnreachable: ignored, onAnswer: ignored });
   return engine;
 }
 
@@ -71,6 +72,7 @@ const rowOf = (position: number, state: DeliveryRow['state']): DeliveryRow => ({
   attempts: state === 'begun' ? 1 : 0,
   atMs: 0,
   holds: false,
+  slot: 0,
   records: [] as readonly AttemptRecord[],
   data: null,
 });

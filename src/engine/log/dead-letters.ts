@@ -1,6 +1,7 @@
 import { carillonError, type DeadLetter, type DeadLetterSelection } from '../../core/index.ts';
 import type { EngineDeadLetters } from '../engine.ts';
 import { eventOf } from './rows.ts';
+import type { DeadChange, Sharing } from './sharing.ts';
 import type { DeliveryRow, LogStore } from './store.ts';
 import type { LogSubscription } from './subscription.ts';
 import type { LogWriter } from './writer.ts';
@@ -13,13 +14,21 @@ export class LogDeadLetters implements EngineDeadLetters {
   readonly store: LogStore;
   readonly opened: () => LogWriter;
   readonly running: ReadonlyMap<string, LogSubscription>;
+  /** Takes up what the store has changed, where the log is shared. */
+  readonly changesTaken: () => Promise<void>;
   /** The end of the last change: they are made one after the other, so that no two find the same letter. */
   changed: Promise<unknown> = Promise.resolve();
 
-  constructor(store: LogStore, opened: () => LogWriter, running: ReadonlyMap<string, LogSubscription>) {
+  constructor(
+    store: LogStore,
+    opened: () => LogWriter,
+    running: ReadonlyMap<string, LogSubscription>,
+    changesTaken: () => Promise<void>,
+  ) {
     this.store = store;
     this.opened = opened;
     this.running = running;
+    this.changesTaken = changesTaken;
   }
 
   async list(query: {
@@ -47,6 +56,7 @@ export class LogDeadLetters implements EngineDeadLetters {
   redrive(selection: DeadLetterSelection, data: string | undefined): Promise<readonly number[]> {
     const writer = this.opened();
     const nowMs = writer.clock.now();
+    if (writer.shared) return this.changeShared('redrive', selection, data, nowMs);
     return this.each(selection, (row) => {
       const redriven: DeliveryRow = {
         ...row,
@@ -63,10 +73,25 @@ export class LogDeadLetters implements EngineDeadLetters {
 
   discard(selection: DeadLetterSelection): Promise<readonly number[]> {
     const writer = this.opened();
+    if (writer.shared) return this.changeShared('discard', selection, undefined, writer.clock.now());
     return this.each(selection, (row) => {
       writer.removeRow(row.subscription, row.position);
       this.running.get(selection.subscription)?.discarded(row);
     });
+  }
+
+  /** The slots of the selected may be held by any process: the store changes them, and leaves word. */
+  async changeShared(
+    kind: DeadChange['kind'],
+    { subscription, positions }: DeadLetterSelection,
+    data: string | undefined,
+    nowMs: number,
+  ): Promise<readonly number[]> {
+    await this.opened().commitNow();
+    const change = { kind, subscriptionName: subscription, positions, data, nowMs };
+    const changed = await (this.store.sharing as Sharing).changeDead(change);
+    await this.changesTaken();
+    return changed;
   }
 
   /** Applies a change to each of the selected, and resolves once all are durable. */

@@ -1,19 +1,24 @@
+import type { SlotSet } from './slots.ts';
+
 /** Positions by the moment they are due: a binary heap. An entry that was replaced or taken back is passed over when it surfaces. */
 export interface DueQueue {
   readonly size: number;
   /** Sets when a position is due, replacing what was set before. */
-  set(position: number, dueMs: number): void;
+  set(position: number, dueMs: number, slot: number): void;
   delete(position: number): void;
   has(position: number): boolean;
   /** When the earliest is due; null when empty. */
   nextMs(): number | null;
   /** Takes the positions due at `nowMs`, the earliest first, `max` at most. */
   take(nowMs: number, max: number): number[];
+  /** Forgets what is of these slots. */
+  forget(slots: SlotSet): void;
 }
 
 interface Entry {
   readonly position: number;
   readonly dueMs: number;
+  readonly slot: number;
 }
 
 const before = (a: Entry, b: Entry): boolean => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.position < b.position);
@@ -26,8 +31,8 @@ class HeapDueQueue implements DueQueue {
     return this.live.size;
   }
 
-  set(position: number, dueMs: number): void {
-    const entry = { position, dueMs };
+  set(position: number, dueMs: number, slot: number): void {
+    const entry = { position, dueMs, slot };
     this.live.set(position, entry);
     this.heap.push(entry);
     this.rise(this.heap.length - 1);
@@ -53,6 +58,10 @@ class HeapDueQueue implements DueQueue {
       taken.push(entry.position);
     }
     return taken;
+  }
+
+  forget(slots: SlotSet): void {
+    for (const [position, { slot }] of this.live) if (slots.has(slot)) this.live.delete(position);
   }
 
   /** The earliest live entry, dropping dead ones above it. */

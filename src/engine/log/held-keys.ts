@@ -109,6 +109,15 @@ export class HeldKeys {
     });
   }
 
+  /** Forgets what is held of these keys: they are handled elsewhere. */
+  forget(gone: (key: string) => boolean): void {
+    for (const key of this.keys.keys()) {
+      if (!gone(key)) continue;
+      this.keys.delete(key);
+      this.free.delete(key);
+    }
+  }
+
   change(key: string, apply: (held: HeldKey) => void): void {
     const held = this.keys.get(key) ?? { failing: 0, holding: 0, waiting: 0, out: 0 };
     apply(held);

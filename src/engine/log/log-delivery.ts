@@ -33,6 +33,10 @@ export class LogDelivery implements Delivery {
     this.records = records;
   }
 
+  get asked(): boolean {
+    return this.row.askedBy !== null;
+  }
+
   get event(): Event {
     return (this.made ??= this.edited === null ? takeEvent(this.row) : eventOf(this.row, this.edited));
   }

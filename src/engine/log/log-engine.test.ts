@@ -42,6 +42,8 @@ async function opened({
     log: { ...silentLogger, warn: (message: string) => void warnings.push(message) },
     onFailure: (error: Error) => void failures.push(error),
     onStorageFull: () => undefined,
+    onUnreachable: () => undefined,
+    onAnswer: () => undefined,
   };
   await engine.open(host);
   return { clock, engine, host, store, failures, warnings };
@@ -54,6 +56,7 @@ const spec = (given: Partial<SubscriptionSpec> = {}): SubscriptionSpec => ({
   passes: null,
   order: 'key',
   hold: false,
+  responds: [],
   ...given,
 });
 

@@ -1,4 +1,10 @@
-import { carillonError, type Page, type Published, type StoredEvent } from '../../core/index.ts';
+import {
+  carillonError,
+  type Page,
+  type Published,
+  type StoredEvent,
+  type TransactionClient,
+} from '../../core/index.ts';
 import type {
   AppendUnit,
   Capabilities,
@@ -11,6 +17,7 @@ import type {
   SubscriptionSpec,
 } from '../engine.ts';
 import { LogDeadLetters } from './dead-letters.ts';
+import { Membership } from './membership.ts';
 import { eventOf, rowOf } from './rows.ts';
 import { Schedule } from './schedule.ts';
 import type { EventRow, LogStore } from './store.ts';
@@ -18,7 +25,8 @@ import { LogSubscription } from './subscription.ts';
 import { LogWriter } from './writer.ts';
 
 /**
- * The port on top of a {@link LogStore}: one group-committing writer, any number of subscriptions, a schedule.
+ * The port on top of a {@link LogStore}: one group-committing writer, any number of subscriptions, a schedule, and where
+ * the store is shared, the standing of this process among the others.
  * States: `new` → `open` → `closed`; a failure while open makes every later call fail with `CARILLON_ENGINE_FAILED`.
  */
 class LogEngine implements Engine {
@@ -27,6 +35,7 @@ class LogEngine implements Engine {
   readonly store: LogStore;
   writer: LogWriter | null = null;
   schedules: Schedule | null = null;
+  membership: Membership | null = null;
   first = 0;
   closing: Promise<void> | null = null;
   subscriptions = new Map<string, LogSubscription>();
@@ -35,8 +44,9 @@ class LogEngine implements Engine {
   constructor(store: LogStore) {
     this.store = store;
     this.name = store.name;
-    this.capabilities = store.capabilities;
-    this.deadLetters = new LogDeadLetters(store, () => this.opened(), this.subscriptions);
+    this.capabilities = { ...store.capabilities, shared: store.sharing !== null, outbox: store.outbox !== null };
+    const changesTaken = async (): Promise<void> => this.membership?.changesTaken();
+    this.deadLetters = new LogDeadLetters(store, () => this.opened(), this.subscriptions, changesTaken);
   }
 
   async open(host: EngineHost): Promise<void> {
@@ -45,6 +55,12 @@ class LogEngine implements Engine {
     this.first = opened.first;
     this.writer = new LogWriter(this.store, host, opened.last, opened.lastRecordedMs);
     this.schedules = new Schedule(this.writer, opened.nextDueMs);
+    const { sharing } = this.store;
+    if (!sharing) return;
+    this.membership = new Membership(sharing, this.writer);
+    this.membership.onDue = (dueMs) => this.schedules?.expect(dueMs);
+    this.membership.onAnswer = (answered) => host.onAnswer(answered);
+    await this.membership.start();
   }
 
   opened(): LogWriter {
@@ -63,10 +79,22 @@ class LogEngine implements Engine {
 
   async schedule(entry: EncodedEvent, dueMs: number): Promise<Published> {
     const writer = this.opened();
-    const { fresh: _published, ...row } = rowOf(entry);
+    const { fresh: _published, ...row } = rowOf(entry, writer.shared);
     const published = await writer.addSchedule(row, dueMs);
     if (published.scheduledMs !== null) this.schedules?.expect(published.scheduledMs);
     return published;
+  }
+
+  async appendWithin(tx: TransactionClient, events: readonly EncodedEvent[], dueMs: number | null): Promise<void> {
+    const { shared } = this.opened();
+    const { outbox } = this.store;
+    if (!outbox) {
+      const message = `the ${this.name} engine cannot publish within a transaction of the application`;
+      throw carillonError('CARILLON_UNSUPPORTED', message, { capability: 'outbox' });
+    }
+    const rows = events.map((event) => rowOf(event, shared));
+    await outbox.append(tx, rows, dueMs);
+    this.membership?.lookEagerly();
   }
 
   async cancelScheduled(source: string, id: string): Promise<boolean> {
@@ -74,7 +102,9 @@ class LogEngine implements Engine {
   }
 
   async ends(): Promise<{ readonly first: number; readonly last: number }> {
-    const { last } = this.opened();
+    const { tail } = this.opened();
+    await this.membership?.seen();
+    const last = tail.known;
     if (this.first === 0 && last > 0) {
       const { rows } = await this.store.read({ after: 0, upTo: last, limit: 1, scanMax: Number.MAX_SAFE_INTEGER });
       this.first = rows[0]?.position ?? 0;
@@ -90,8 +120,9 @@ class LogEngine implements Engine {
 
   async readPage(query: EngineQuery): Promise<Page> {
     const writer = this.opened();
+    await this.membership?.seen();
     const { scanMax } = writer.limits;
-    const last = Math.min(query.upTo ?? Number.MAX_SAFE_INTEGER, writer.last);
+    const last = Math.min(query.upTo ?? Number.MAX_SAFE_INTEGER, writer.tail.known);
     const start = query.sinceMs === undefined ? 0 : (await this.store.positionAt(query.sinceMs)) - 1;
     const end = query.untilMs === undefined ? last : Math.min(last, (await this.store.positionAt(query.untilMs)) - 1);
     const events: StoredEvent[] = [];
@@ -125,12 +156,20 @@ class LogEngine implements Engine {
       });
     }
     const stored = await writer.alone(() => this.store.openSubscription(spec.name, spec.from));
-    const subscription = new LogSubscription(writer, spec, stored, () => this.subscriptions.delete(spec.name));
+    const subscription: LogSubscription = new LogSubscription(writer, spec, stored, () => {
+      this.subscriptions.delete(spec.name);
+      this.membership?.remove(subscription);
+    });
     this.subscriptions.set(spec.name, subscription);
     try {
-      await subscription.recover(stored.state);
+      if (this.membership) {
+        writer.sources.add(subscription);
+        await this.membership.add(subscription, spec.responds);
+      } else await subscription.recover(stored.state);
     } catch (error) {
+      writer.sources.delete(subscription);
       this.subscriptions.delete(spec.name);
+      this.membership?.remove(subscription);
       throw error;
     }
     return subscription;
@@ -139,6 +178,11 @@ class LogEngine implements Engine {
   subscriptionNames(): Promise<readonly string[]> {
     this.opened();
     return this.store.subscriptionNames();
+  }
+
+  async respondersElsewhere(type: string): Promise<readonly string[]> {
+    this.opened();
+    return this.store.sharing?.responders(type) ?? [];
   }
 
   async flush(): Promise<void> {
@@ -159,6 +203,7 @@ class LogEngine implements Engine {
     );
     try {
       if (writer && !writer.failure) await writer.commitOnce();
+      await this.membership?.stop();
       for (const result of closed) if (result.status === 'rejected') throw result.reason;
     } finally {
       writer?.end();

@@ -15,6 +15,8 @@ describe('a row', () => {
     expect(rowOf(encoded(event))).toEqual({
       position: 0,
       recordedMs: 0,
+      slot: 0,
+      askedBy: null,
       id: 'e',
       source: '/s',
       type: 't',

@@ -1,11 +1,13 @@
-import { reviveEvent, type Event } from '../../core/index.ts';
+import { keyOf, reviveEvent, type Event } from '../../core/index.ts';
 import type { EncodedEvent } from '../engine.ts';
+import { slotOf } from './slots.ts';
 import type { EventRow } from './store.ts';
 
 /** A row whose event is at hand. It is made once, and gets its place when it is committed. */
 export interface FreshRow extends EventRow {
   position: number;
   recordedMs: number;
+  askedBy: number | null;
   /**
    * As it was published. Its data is its own (events copy what they are made of), so the first subscription that
    * wants it may have it; for the others, and for bytes, it is only to be matched.
@@ -24,11 +26,13 @@ function otherAttributes(event: Event): string | null {
   return others === null ? null : JSON.stringify(others);
 }
 
-/** An encoded event as a row for the log. */
-export function rowOf({ event, data }: EncodedEvent): FreshRow {
+/** An encoded event as a row for the log. @param shared whether it needs its slot */
+export function rowOf({ event, data }: EncodedEvent, shared: boolean = false): FreshRow {
   return {
     position: 0,
     recordedMs: 0,
+    slot: shared ? slotOf(keyOf(event) ?? event.id) : 0,
+    askedBy: null,
     id: event.id,
     source: event.source,
     type: event.type,

@@ -45,7 +45,10 @@ export class Schedule {
     this.timer = null;
     if (this.nextMs === null || this.stopped || this.moving) return;
     const { clock } = this.writer;
-    this.timer = clock.setTimer(Math.max(0, this.nextMs - clock.now()), () => void this.moveDue());
+    const waitMs = this.nextMs - clock.now();
+    // Another process may have scheduled what is due here by now.
+    if (waitMs <= 0) clock.defer(() => void this.moveDue());
+    else this.timer = clock.setTimer(waitMs, () => void this.moveDue());
   }
 
   async moveDue(): Promise<void> {

@@ -2,6 +2,9 @@
  * A subscription's state in the log, as few bytes as its exceptions need: all positions up to `readUpTo` are settled
  * but for those in `open` (and those with a row of their own); positions above it up to `mark` may have been begun.
  * Written with every commit while a subscription is busy, so it must stay small: numbers are LEB128, positions deltas.
+ *
+ * Where several processes share a subscription, slots may be read to different positions for a while; `slots` holds
+ * those that are further on than `readUpTo`.
  */
 export interface PlaceInLog {
   readonly readUpTo: number;
@@ -9,6 +12,8 @@ export interface PlaceInLog {
   readonly mark: number;
   /** Positions not settled, ascending, each with the attempts counted. */
   readonly open: readonly OpenPosition[];
+  /** By slot: read up to this position, which is above `readUpTo`. */
+  readonly slots: ReadonlyMap<number, number>;
 }
 
 export interface OpenPosition {
@@ -17,6 +22,8 @@ export interface OpenPosition {
 }
 
 const FORMAT = 1;
+/** With slots of their own positions. */
+const FORMAT_SLOTS = 2;
 
 class Writer {
   bytes = new Uint8Array(64);
@@ -38,12 +45,26 @@ class Writer {
   }
 }
 
+const noSlots: ReadonlyMap<number, number> = new Map();
+
 /** @param open ascending by position; `attempts` small */
-export function encodePlace(readUpTo: number, mark: number, open: Iterable<OpenPosition>): Uint8Array {
+export function encodePlace(
+  readUpTo: number,
+  mark: number,
+  open: Iterable<OpenPosition>,
+  slots: ReadonlyMap<number, number> = noSlots,
+): Uint8Array {
   const writer = new Writer();
-  writer.number(FORMAT);
+  writer.number(slots.size === 0 ? FORMAT : FORMAT_SLOTS);
   writer.number(readUpTo);
   writer.number(mark - readUpTo);
+  if (slots.size > 0) {
+    writer.number(slots.size);
+    for (const [slot, position] of slots) {
+      writer.number(slot);
+      writer.number(position - readUpTo);
+    }
+  }
   let before = 0;
   for (const { position, attempts } of open) {
     writer.number(position - before);
@@ -67,14 +88,22 @@ export function decodePlace(bytes: Uint8Array): PlaceInLog {
     }
   };
   const format = number();
-  if (format !== FORMAT) throw new RangeError(`the state of a subscription has the unknown format ${format}`);
+  if (format !== FORMAT && format !== FORMAT_SLOTS)
+    throw new RangeError(`the state of a subscription has the unknown format ${format}`);
   const readUpTo = number();
   const mark = readUpTo + number();
+  const slots = new Map<number, number>();
+  if (format === FORMAT_SLOTS) {
+    for (let left = number(); left > 0; left--) {
+      const slot = number();
+      slots.set(slot, readUpTo + number());
+    }
+  }
   const open: OpenPosition[] = [];
   let position = 0;
   while (at < bytes.length) {
     position += number();
     open.push({ position, attempts: number() });
   }
-  return { readUpTo, mark, open };
+  return { readUpTo, mark, open, slots };
 }

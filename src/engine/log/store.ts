@@ -1,18 +1,31 @@
-import type { AttemptRecord, Limits, Logger, Clock, SqlValue, StartFrom } from '../../core/index.ts';
+import type {
+  AttemptRecord,
+  Clock,
+  Limits,
+  Logger,
+  SqlValue,
+  StartFrom,
+  TransactionClient,
+} from '../../core/index.ts';
 import type { Capabilities } from '../engine.ts';
+import type { Answer, Arrangement, HeldKeyCount, Sharing } from './sharing.ts';
 
 /**
  * What a log engine's storage must do: keep a log with positions, the state of subscriptions beside it, and commit
  * changes to both in one step. Everything else that makes an engine of it (group commit, hand-out, retries, held
  * keys, schedule) is written once, in this folder, above it.
  *
- * One process writes at a time; `open` sees to that. Commits are applied in the order of their calls, and a second
- * one may be sent while the first is under way. When one fails, those sent after it and of the same `generation` fail
- * too, unapplied: they were made on the belief that it would succeed.
+ * One process writes at a time, and `open` sees to that, or several share the log by {@link Sharing}. Commits are
+ * applied in the order of their calls, and a second one may be sent while the first is under way. When one fails, those
+ * sent after it and of the same `generation` fail too, unapplied: they were made on the belief that it would succeed.
  */
 export interface LogStore {
   readonly name: string;
-  readonly capabilities: Capabilities;
+  readonly capabilities: Pick<Capabilities, 'durable' | 'transactions'>;
+  /** Null where one process has the log for itself. */
+  readonly sharing: Sharing | null;
+  /** Null without the capability `outbox`. */
+  readonly outbox: Outbox | null;
   open(host: StoreHost): Promise<StoreOpened>;
   commit(batch: CommitBatch): Promise<CommitResult>;
   /** Rows in order of position. */
@@ -24,18 +37,25 @@ export interface LogStore {
   subscriptionNames(): Promise<readonly string[]>;
   readDeliveries(query: DeliveryQuery): Promise<readonly DeliveryRow[]>;
   /** Keys held back by a dead delivery, or with deliveries held on disk. */
-  heldKeys(
-    subscription: number,
-  ): Promise<readonly { readonly key: string; readonly held: number; readonly holding: number }[]>;
+  heldKeys(subscription: number): Promise<readonly HeldKeyCount[]>;
   deliveryCounts(subscription: number): Promise<{ readonly held: number; readonly dead: number }>;
   /** Scheduled events due at or before `ms`, the earliest first, and when the next one after them is due. */
   readDue(
     ms: number,
     limit: number,
   ): Promise<{ readonly due: readonly ScheduledRow[]; readonly nextMs: number | null }>;
-  /** Begins the one interactive transaction; commits wait for its end. */
+  /**
+   * Begins an interactive transaction: the one there can be, for whose end commits wait; or, where the log is shared,
+   * one beside others and beside commits.
+   */
   begin(timeoutMs: number): Promise<StoreTransaction>;
   close(): Promise<void>;
+}
+
+/** Events that become part of a transaction of the application's own. */
+export interface Outbox {
+  /** @param dueMs null: appended as soon as may be after the transaction's commit, in the order of such calls */
+  append(tx: TransactionClient, rows: readonly EventRow[], dueMs: number | null): Promise<void>;
 }
 
 export interface StoreHost {
@@ -45,6 +65,8 @@ export interface StoreHost {
   /** The store cannot go on. */
   onFailure(error: Error): void;
   onStorageFull(full: boolean): void;
+  /** The database cannot be reached, for this reason, or can be again. Calls made meanwhile wait for it. */
+  onUnreachable(reason: Error | null): void;
 }
 
 export interface StoreOpened {
@@ -59,6 +81,10 @@ export interface StoreOpened {
 export interface EventRow {
   readonly position: number;
   readonly recordedMs: number;
+  /** Of its key, or of its id when it has none; 0 where the log is not shared. */
+  readonly slot: number;
+  /** The process that waits for an answer (`Sharing.asker`); null for nobody. Only where the log is shared. */
+  readonly askedBy: number | null;
   readonly id: string;
   readonly source: string;
   readonly type: string;
@@ -75,6 +101,8 @@ export interface StoreQuery {
   readonly upTo: number;
   readonly type?: string | undefined;
   readonly subject?: string | undefined;
+  /** Only events of these slots; only where the log is shared. */
+  readonly slots?: readonly number[] | undefined;
   readonly limit: number;
   /** Positions to look at before returning what was found. */
   readonly scanMax: number;
@@ -93,7 +121,11 @@ export interface StoredSubscription {
   readonly start: number;
 }
 
-export type DeliveryState = 'retrying' | 'begun' | 'held' | 'dead';
+/**
+ * `acked`: acknowledged by a transaction of its own, beside commits that had it as open. The row stands against those
+ * until a place is written that has it settled.
+ */
+export type DeliveryState = 'retrying' | 'begun' | 'held' | 'dead' | 'acked';
 
 /** A delivery that did not go well the first time, and so has a row of its own. */
 export interface DeliveryRow {
@@ -101,6 +133,7 @@ export interface DeliveryRow {
   /** Filled by reads. */
   readonly subscriptionName?: string;
   readonly position: number;
+  readonly slot: number;
   readonly state: DeliveryState;
   readonly key: string | null;
   readonly attempts: number;
@@ -121,6 +154,8 @@ export interface DeliveryQuery {
   readonly states: readonly DeliveryState[];
   /** Only this key's. */
   readonly key?: string;
+  /** Only of these slots. */
+  readonly slots?: readonly number[] | undefined;
   readonly positions?: readonly number[];
   readonly after?: number;
   readonly limit: number;
@@ -140,11 +175,25 @@ export interface CommitBatch {
   readonly units: readonly StoreUnit[];
   /** How many events, of the first units, are joined with acknowledgements: never refused for want of room. */
   readonly joined: number;
-  readonly states: readonly { readonly subscription: number; readonly state: Uint8Array }[];
+  readonly states: readonly StateWrite[];
   readonly put: readonly DeliveryRow[];
   readonly remove: readonly { readonly subscription: number; readonly position: number }[];
   readonly schedule: readonly { readonly event: EventRow; readonly dueMs: number }[];
   readonly unschedule: readonly { readonly source: string; readonly id: string }[];
+  /** Only where the log is shared. No other place of these subscriptions is in this batch. */
+  readonly arrangements: readonly Arrangement[];
+  /** Only where the log is shared: what members wait for. */
+  readonly answers: readonly Answer[];
+}
+
+/** A place in the log, to be written. */
+export interface StateWrite {
+  readonly subscription: number;
+  /** 0 where the log is not shared. */
+  readonly share: number;
+  /** Rises with each place of a share: the newest one counts, whichever was written last. */
+  readonly version: number;
+  readonly state: Uint8Array;
 }
 
 /** An atomic append. */
@@ -162,10 +211,17 @@ export type NewRow = EventRow;
 export interface CommitResult {
   /** For every row of every unit in order: its position; negative when it was a duplicate of that position; 0 when its unit was refused. */
   readonly positions: Float64Array;
+  /**
+   * Where the log is shared: the last position before those of this commit, and the moment they were recorded at, which
+   * is never before that of an earlier position. Null where nobody else appends.
+   */
+  readonly amidOthers: { readonly before: number; readonly recordedMs: number } | null;
   readonly refused: readonly RefusedUnit[];
   /** For each scheduled event: null when it was taken, else the position (or 0 while scheduled) of the first one of that id. */
   readonly scheduled: readonly ({ readonly position: number; readonly dueMs: number } | null)[];
   readonly unscheduled: readonly boolean[];
+  /** For each arrangement the number of the share that is kept; null for none. */
+  readonly arranged: readonly (number | null)[];
 }
 
 export interface RefusedUnit {

@@ -14,18 +14,25 @@ import type {
   EngineSubscription,
   EngineSubscriptionState,
   EngineTransaction,
+  LeaseHolder,
+  Outcome,
   Settlement,
   SubscriptionSpec,
 } from '../engine.ts';
-import { crashRecord, crashRecords, keepRecords } from './attempt-records.ts';
+import { encodeOutcome } from './answers.ts';
+import { keepRecords } from './attempt-records.ts';
 import { dueQueue, type DueQueue } from './due-queue.ts';
 import { HeldKeys } from './held-keys.ts';
 import { LogDelivery } from './log-delivery.ts';
+import { recoverRows, reopen, type LeftBehind, type Recovery } from './recovery.ts';
 import { eventOf, keyOfRow } from './rows.ts';
-import { decodePlace, encodePlace, type OpenPosition } from './state-codec.ts';
-import type { DeliveryRow, DeliveryState, EventRow, LogStore, StoredSubscription } from './store.ts';
-import { openTransaction } from './transaction.ts';
-import type { LogWriter, StateSource } from './writer.ts';
+import { Share, type StoredShare } from './share.ts';
+import type { Part, RowChange } from './sharing.ts';
+import { slotOf, SlotSet } from './slots.ts';
+import { decodePlace, encodePlace, type OpenPosition, type PlaceInLog } from './state-codec.ts';
+import type { DeliveryRow, DeliveryState, EventRow, LogStore, StateWrite, StoredSubscription } from './store.ts';
+import { openTransaction, transactionBeside } from './transaction.ts';
+import type { ArrangingSource, LogWriter } from './writer.ts';
 
 /**
  * A durable subscription on a log: turns positions into deliveries under a lease, and settlements back into a place
@@ -37,13 +44,13 @@ import type { LogWriter, StateSource } from './writer.ts';
  *   holds in memory (`limits.readAheadMax`).
  * - `mark`: a promise made in advance. Positions above `readUpTo` up to the mark may be begun as soon as they are
  *   committed, without another write: after a crash they count as tried once. It is written with the very commit that
- *   appends them, which is what makes an attempt cost nothing in the good case. It never falls while running.
+ *   appends them, which is what makes an attempt cost nothing in the good case.
  * - a delivery row: exists from the first failed attempt on (`retrying`, `begun`), for deliveries `held` behind such a
  *   one of their key, and for `dead` letters. A good delivery never has one.
  *
- * On open: `open` positions with an attempt counted, positions up to the mark, and rows in `begun` were cut short by
- * a crash: that attempt is in their record (`CARILLON_CRASHED`) and they are handed out again. `open` positions
- * without one are handed out as if nothing had been.
+ * What an earlier process left behind is taken up again as recovery.ts says: all of it at once where one process has the
+ * log for itself. Where several share it, what a process has of a subscription is a {@link Share}: slots come (`acquire`),
+ * go (`leave`, then `arrange`) or are lost all at once (`lose`), and each takes along what is open, due and held of it.
  */
 
 /** Log positions looked at for one hand-out before others get a turn. */
@@ -53,15 +60,23 @@ const HELD_PAGE = 64;
 /** Rows read from the log at a time when a subscription is behind the events kept in memory. */
 const READ_PAGE = 2048;
 
+/** Of the place that is written with an arrangement: the first one of its share. */
+const ARRANGED_VERSION = 1;
+
+const nobody: LeaseHolder = { release: () => undefined, lost: () => undefined, renewed: () => undefined };
+
 /** Shared by all deliveries that have not failed: most. */
 const noRecords: readonly AttemptRecord[] = [];
 
-export class LogSubscription implements EngineSubscription, StateSource {
+export class LogSubscription implements EngineSubscription, ArrangingSource {
   readonly no: number;
   readonly name: string;
   readonly spec: SubscriptionSpec;
   readonly writer: LogWriter;
   readonly store: LogStore;
+  /** What it reads of a log that it shares; null where it reads all of it. */
+  readonly share: Share | null;
+  holder: LeaseHolder = nobody;
 
   readUpTo: number;
   mark: number;
@@ -70,8 +85,10 @@ export class LogSubscription implements EngineSubscription, StateSource {
   writtenUpTo: number;
   snapshotToken = 0;
   sentMarks: Map<number, number> = new Map();
+  /** The mark that was written with the last arrangement. */
+  arrangedMark = 0;
 
-  /** Handed out, or about to be again after a crash. Those from the log itself ascend by position. */
+  /** Handed out, or about to be again after a crash. Those from the log itself ascend by position; where slots come and go, not always. */
   open: Map<number, LogDelivery> = new Map();
   /** Size of their data, in UTF-16 units. */
   openSize = 0;
@@ -85,10 +102,14 @@ export class LogSubscription implements EngineSubscription, StateSource {
   demand: Demand = { max: 0, begun: 0 };
   pulling = false;
   closed = false;
+  /** How often it has lost all: what was asked for before that is answered too late. */
+  losses = 0;
   wakeUp: (() => void) | null = null;
   timer: Timer | null = null;
   onClosed: () => void;
   catchingUp: { readonly position: number; readonly resolve: () => void }[] = [];
+  /** Resolves once nothing of the slots that are leaving is handed out any more. */
+  left: (() => void) | null = null;
 
   constructor(writer: LogWriter, spec: SubscriptionSpec, stored: StoredSubscription, onClosed: () => void) {
     this.writer = writer;
@@ -96,88 +117,116 @@ export class LogSubscription implements EngineSubscription, StateSource {
     this.spec = spec;
     this.name = spec.name;
     this.no = stored.no;
-    this.readUpTo = Math.max(0, stored.start);
+    this.share = writer.shared ? new Share() : null;
+    // Without a slot of its own there is nothing to be read yet.
+    this.readUpTo = this.share ? writer.last : Math.max(0, stored.start);
     this.mark = this.readUpTo;
     this.durableMark = this.readUpTo;
     this.writtenUpTo = this.readUpTo;
     this.onClosed = onClosed;
   }
 
-  /** Takes up where the last run left off: see the head of this file. */
+  // Taking up what an earlier process left behind.
+
+  /** All of it: this process has the log for itself. */
   async recover(state: Uint8Array | null): Promise<void> {
-    const nowMs = this.writer.clock.now();
+    const recovery = this.recoveryOf(() => true);
     if (state !== null) {
       const place = decodePlace(state);
-      await this.reopen(place.open, nowMs);
       // Fixed now: what is appended while this waits is not marked, and must be looked at like anything new.
       const marked = Math.min(place.mark, this.writer.last);
-      await this.reopenMarked(place.readUpTo, marked, nowMs);
+      this.reopenAll(await reopen(recovery, place, marked));
       this.readUpTo = Math.max(place.readUpTo, marked);
       this.mark = Math.max(this.readUpTo, place.mark);
     }
-    await this.recoverRows(nowMs);
+    const keys = await this.store.heldKeys(this.no);
+    const limit = Number.MAX_SAFE_INTEGER;
+    const states = ['retrying', 'begun'] as const;
+    const rows = await this.store.readDeliveries({ subscription: this.no, states, limit, withEvents: false });
+    this.takeUp({ reopened: [], rows: recoverRows(recovery, rows, keys), keys, acked: [] });
+    await this.recovered();
+  }
+
+  /** Shares that this process holds from now on. */
+  async acquire(shares: readonly StoredShare[]): Promise<void> {
+    const { sharing } = this.store;
+    assert(this.share !== null && sharing !== null, `subscription ${this.name} is not shared`);
+    const { losses } = this;
+    const slots = new SlotSet(shares.flatMap((share) => share.slots));
+    const remains = await sharing.remains(this.no, [...slots]);
+    const acked = new Set(remains.rows.filter(({ state }) => state === 'acked').map(({ position }) => position));
+    const recovery = this.recoveryOf((row) => slots.has(row.slot) && !acked.has(row.position));
+    const places: Map<number, number>[] = [];
+    const reopened: LogDelivery[] = [];
+    for (const share of shares) {
+      const place = placeOf(share);
+      const marked = Math.min(place.mark, share.reached);
+      const own = new SlotSet(share.slots);
+      const ofShare = { ...recovery, wants: (row: EventRow) => own.has(row.slot) && recovery.wants(row) };
+      reopened.push(...(await reopen(ofShare, place, marked)));
+      const readTo = (slot: number): number => Math.max(place.slots.get(slot) ?? place.readUpTo, marked);
+      places.push(new Map(share.slots.map((slot) => [slot, readTo(slot)])));
+    }
+    if (this.closed || losses !== this.losses) return;
+    shares.forEach((share, index) => this.place(share, places[index] as Map<number, number>));
+    const rows = recoverRows(
+      recovery,
+      remains.rows.filter(({ state }) => state !== 'acked'),
+      remains.keys,
+    );
+    this.takeUp({ reopened, rows, keys: remains.keys, acked: [...acked] });
+    await this.recovered();
+  }
+
+  recoveryOf(inSlot: (row: EventRow) => boolean): Recovery {
+    const { clock, limits } = this.writer;
+    return {
+      store: this.store,
+      limits,
+      nowMs: clock.now(),
+      wants: (row) => inSlot(row) && this.wants(row, null),
+      keyOf: (row) => this.keyOf(row),
+    };
+  }
+
+  /** The cursor stands where the slots that were acquired want it. */
+  place(share: StoredShare, places: ReadonlyMap<number, number>): void {
+    const from = (this.share as Share).acquire(share, places, this.readUpTo);
+    this.readUpTo = from;
+    this.writtenUpTo = Math.min(this.writtenUpTo, from);
+    // No place written so far promises anything of these slots; what was begun of the others is in `open`.
+    this.sentMarks.clear();
+    this.durableMark = from;
+    this.mark = from;
+  }
+
+  takeUp({ reopened, rows, keys, acked }: LeftBehind): void {
+    this.reopenAll(reopened);
+    for (const { key, held, holding } of keys) this.held.restore(key, held, holding);
+    for (const { row, changed } of rows) {
+      if (changed) this.put(row);
+      if (row.state === 'held') this.held.hold(row.key as string);
+      else {
+        this.due.set(row.position, row.atMs, row.slot);
+        this.held.fail(row.key);
+      }
+    }
+    for (const position of acked) this.remove(position);
+  }
+
+  reopenAll(deliveries: readonly LogDelivery[]): void {
+    for (const delivery of deliveries) {
+      this.enter(delivery);
+      this.reopened.push(delivery);
+    }
+  }
+
+  async recovered(): Promise<void> {
     this.writer.sources.add(this);
     this.writer.touch(this);
     await this.writer.commitNow();
     this.setTimer();
-  }
-
-  async reopen(positions: readonly OpenPosition[], nowMs: number): Promise<void> {
-    for (const { position, attempts } of positions) {
-      const { rows } = await this.store.read({ after: position - 1, upTo: position, limit: 1, scanMax: 1 });
-      if (rows[0]) this.addReopened(rows[0], attempts, nowMs);
-    }
-  }
-
-  async reopenMarked(from: number, upTo: number, nowMs: number): Promise<void> {
-    let after = from;
-    while (after < upTo) {
-      const page = await this.store.read({ after, upTo, limit: READ_PAGE, scanMax: READ_PAGE });
-      for (const row of page.rows) {
-        if (this.wants(row, null)) this.addReopened(row, 1, nowMs);
-      }
-      after = page.scannedTo;
-    }
-  }
-
-  addReopened(row: EventRow, attempts: number, nowMs: number): void {
-    const records = crashRecords(attempts, nowMs, this.writer.limits);
-    const delivery = new LogDelivery(row, this.keyOf(row), attempts, records);
-    this.enter(delivery);
-    this.reopened.push(delivery);
-  }
-
-  async recoverRows(nowMs: number): Promise<void> {
-    const waiting = new Set<string>();
-    for (const { key, held, holding } of await this.store.heldKeys(this.no)) {
-      this.held.restore(key, held, holding);
-      if (held > 0) waiting.add(key);
-    }
-    const limit = Number.MAX_SAFE_INTEGER;
-    const query = { subscription: this.no, states: ['retrying', 'begun'] as const, limit, withEvents: false };
-    const failing = new Set<string>();
-    for (const row of await this.store.readDeliveries(query)) {
-      const { key } = row;
-      // Attempts are counted ahead, so several of one key may have been begun, and not all before those that wait.
-      const waits = key !== null && (waiting.has(key) || failing.has(key));
-      if (row.state === 'begun') this.recoverBegun(row, waits, nowMs);
-      else this.recoverRetry(row);
-      if (key !== null && this.due.has(row.position)) failing.add(key);
-    }
-  }
-
-  /** Cut short by a crash: tried again now, or in its turn when others of its key are there. */
-  recoverBegun(row: DeliveryRow, waits: boolean, nowMs: number): void {
-    const records = keepRecords(row.records, crashRecord(row.attempts, nowMs), this.writer.limits);
-    const recovered: DeliveryRow = { ...row, state: waits ? 'held' : 'retrying', atMs: nowMs, records };
-    this.put(recovered);
-    if (waits) this.held.hold(row.key as string);
-    else this.recoverRetry(recovered);
-  }
-
-  recoverRetry(row: DeliveryRow): void {
-    this.due.set(row.position, row.atMs);
-    this.held.fail(row.key);
+    this.wake();
   }
 
   enter(delivery: LogDelivery): void {
@@ -185,7 +234,7 @@ export class LogSubscription implements EngineSubscription, StateSource {
     this.openSize += delivery.row.data?.length ?? 0;
   }
 
-  leave(delivery: LogDelivery): void {
+  leaveOpen(delivery: LogDelivery): void {
     const wasCrowded = this.crowded;
     this.open.delete(delivery.position);
     this.openSize -= delivery.row.data?.length ?? 0;
@@ -200,6 +249,91 @@ export class LogSubscription implements EngineSubscription, StateSource {
   keyOf(row: EventRow): string | null {
     if (this.spec.order === 'key') return keyOfRow(row);
     return this.spec.order === 'total' ? '' : null;
+  }
+
+  // Giving up slots.
+
+  hold(holder: LeaseHolder): void {
+    this.holder = holder;
+  }
+
+  get leased(): boolean {
+    return this.writer.leased();
+  }
+
+  /** Hands out nothing more of these slots, and resolves when what was handed out of them has come back. */
+  async leave(slots: readonly number[]): Promise<void> {
+    const share = this.share as Share;
+    assert(this.left === null, `slots of ${this.name} are leaving already`);
+    share.leave(slots, this.readUpTo);
+    const leaving = new SlotSet(slots);
+    this.due.forget(leaving);
+    this.held.forget((key) => this.spec.order === 'total' || leaving.has(slotOf(key)));
+    for (const delivery of this.reopened.drain()) if (this.reads(delivery)) this.reopened.push(delivery);
+    this.setTimer();
+    const left = new Promise<void>((resolve) => {
+      this.left = resolve;
+    });
+    this.holder.release((delivery) => !this.reads(delivery as LogDelivery));
+    this.checkLeft();
+    await left;
+  }
+
+  checkLeft(): void {
+    if (this.left === null) return;
+    for (const delivery of this.open.values()) if (delivery.leased && !this.reads(delivery)) return;
+    this.left();
+    this.left = null;
+  }
+
+  /** Whether the slot of a delivery is read here, and will be. */
+  reads({ row }: LogDelivery): boolean {
+    return this.share === null || (this.share.owned.has(row.slot) && !this.share.leaving.has(row.slot));
+  }
+
+  /** What it holds, as one share, and what it gives up, as another. */
+  arrange(): { readonly kept: Part | null; readonly freed: Part | null } {
+    const share = this.share as Share;
+    const staying = [...share.owned].filter((slot) => !share.leaving.has(slot));
+    const leaving = [...share.leaving.keys()];
+    const part = (slots: readonly number[], mark: number): Part | null =>
+      slots.length === 0 ? null : { slots, state: this.encode(new SlotSet(slots), mark) };
+    this.arrangedMark = this.raisedMark();
+    this.writtenUpTo = this.readUpTo;
+    return { kept: part(staying, this.closed ? 0 : this.arrangedMark), freed: part(leaving, 0) };
+  }
+
+  arranged(no: number | null): void {
+    const share = this.share as Share;
+    for (const delivery of this.open.values()) if (!this.reads(delivery)) this.leaveOpen(delivery);
+    share.becomes(no, ARRANGED_VERSION);
+    if (no !== null) this.durableMark = this.arrangedMark;
+    this.wake();
+  }
+
+  /** This process was taken for dead: others have all of it. */
+  lose(): void {
+    this.losses++;
+    this.holder.lost();
+    this.open.clear();
+    this.openSize = 0;
+    this.reopened.drain();
+    this.due = dueQueue();
+    this.held = new HeldKeys();
+    this.sentMarks.clear();
+    this.rowsDurable = this.rowsTold;
+    this.timer?.cancel();
+    this.share?.lose();
+    this.left?.();
+    this.left = null;
+    this.checkCaughtUp();
+    this.wake();
+  }
+
+  /** Somebody else has changed a row of a slot that is held here. */
+  changed({ kind, row, atMs }: RowChange): void {
+    if (kind === 'redrive') this.redriven(row, atMs);
+    else this.discarded(row);
   }
 
   wants(row: EventRow, event: Event | null): boolean {
@@ -248,19 +382,35 @@ export class LogSubscription implements EngineSubscription, StateSource {
   async gather(demand: Demand): Promise<LogDelivery[]> {
     const handed: LogDelivery[] = [];
     if (this.catchingUp.length > 0) this.checkCaughtUp();
+    if (this.share !== null && this.share.ahead.size > 0) this.share.passed(this.readUpTo);
+    if (this.incomplete) return handed;
     while (this.reopened.length > 0 && handed.length < demand.max) {
       const delivery = this.reopened.shift() as LogDelivery;
-      if (delivery.key !== null && this.held.isHeld(delivery.key)) this.hold(delivery);
+      if (delivery.key !== null && this.held.isHeld(delivery.key)) this.holdBack(delivery);
       else handed.push(delivery);
     }
     if (this.due.size > 0 && handed.length < demand.max) await this.takeDue(demand.max - handed.length, handed);
     if (this.held.hasFree() && handed.length < demand.max) await this.takeHeld(demand.max - handed.length, handed);
-    if (handed.length < demand.max && this.reopened.length === 0) await this.takeTail(demand, handed);
+    await this.takeTail(demand, handed);
     return handed;
   }
 
-  /** While others were looked up, a failure may have held back the key of one: it waits after all. */
+  /** Total order is kept by who has all of it: a process that has some waits for the rest. */
+  get incomplete(): boolean {
+    return this.spec.order === 'total' && this.share !== null && this.share.owned.size > 0 && !this.share.whole;
+  }
+
+  /**
+   * While others were looked up, a failure may have held back the key of one: it waits after all. Or its slot is
+   * leaving: its row, or its place in `open`, goes along.
+   */
   mayHandOut(delivery: LogDelivery): boolean {
+    if (this.open.get(delivery.position) !== delivery) return false;
+    if (!this.reads(delivery)) {
+      if (delivery.stored === null) this.uncount(delivery);
+      else this.leaveOpen(delivery);
+      return false;
+    }
     const { key, part } = delivery;
     const waits = key !== null && part !== 'failing' && this.held.mustWait(key, part === 'waiting');
     if (waits) this.giveBack(delivery);
@@ -282,9 +432,10 @@ export class LogSubscription implements EngineSubscription, StateSource {
     await this.rowsWritten();
     const limit = positions.length;
     const states = ['retrying'] as const;
+    const { due } = this;
     const rows = await this.store.readDeliveries({ subscription: this.no, states, positions, limit, withEvents: true });
-    // Closed meanwhile: they stay as they are on disk.
-    if (this.closed) return;
+    // Closed or lost meanwhile: they stay as they are on disk.
+    if (this.closed || due !== this.due) return;
     for (const row of rows) this.takeRow(row, handed);
   }
 
@@ -294,15 +445,19 @@ export class LogSubscription implements EngineSubscription, StateSource {
     for (let key = this.held.nextFree(); key !== null && left > 0; key = this.held.nextFree()) {
       const limit = Math.min(left, HELD_PAGE);
       const states = ['held'] as const;
+      const { held } = this;
       const rows = await this.store.readDeliveries({ subscription: this.no, states, key, limit, withEvents: true });
-      if (this.closed) return;
-      this.held.handOut(key, rows.length);
+      if (this.closed || held !== this.held) return;
+      if (!held.isHeld(key)) continue;
+      held.handOut(key, rows.length);
       for (const row of rows) this.takeRow(row, handed);
       left -= rows.length;
     }
   }
 
   takeRow(row: DeliveryRow, handed: LogDelivery[]): void {
+    // Its slot has begun to leave since it was asked for.
+    if (this.share !== null && (!this.share.owned.has(row.slot) || this.share.leaving.has(row.slot))) return;
     if (!row.event) {
       // Retention took the event: there is nothing left to handle.
       this.remove(row.position);
@@ -325,7 +480,9 @@ export class LogSubscription implements EngineSubscription, StateSource {
   }
 
   mayReadOn(demand: Demand, handed: readonly LogDelivery[]): boolean {
-    return handed.length < demand.max && !this.crowded && !this.stalled && !this.closed;
+    if (handed.length >= demand.max || this.crowded || this.stalled || this.closed) return false;
+    // Slots that came meanwhile bring what is to be handed out before anything that is read.
+    return this.reopened.length === 0 && !this.incomplete;
   }
 
   async takeTail(demand: Demand, handed: LogDelivery[]): Promise<void> {
@@ -336,13 +493,18 @@ export class LogSubscription implements EngineSubscription, StateSource {
         return;
       }
       if (handed.length > 0) return;
+      const after = this.readUpTo;
+      const revision = this.share?.revision;
       const page = await this.store.read({
-        after: this.readUpTo,
+        after,
         upTo: this.writer.last,
+        ...(this.share === null ? {} : { slots: [...this.share.owned] }),
         limit: Math.min(READ_PAGE, demand.max),
         scanMax: SCAN_STEP,
       });
       if (this.closed) return;
+      // Slots were acquired or lost meanwhile: what was read is not what is to be read.
+      if (revision !== this.share?.revision || this.incomplete) continue;
       for (const row of page.rows) this.look(row, null, demand, handed);
       if (!this.stalled) this.moveTo(page.scannedTo);
     }
@@ -361,11 +523,12 @@ export class LogSubscription implements EngineSubscription, StateSource {
   look(row: EventRow, event: Event | null, demand: Demand, handed: LogDelivery[]): void {
     if (this.stalled) return;
     this.moveTo(row.position);
+    if (this.share !== null && !this.share.reads(row)) return;
     if (!this.wants(row, event)) return;
     const key = this.keyOf(row);
     const delivery = new LogDelivery(row, key, 0, noRecords);
     this.enter(delivery);
-    if (key !== null && this.held.size > 0 && this.held.isHeld(key)) return this.hold(delivery);
+    if (key !== null && this.held.size > 0 && this.held.isHeld(key)) return this.holdBack(delivery);
     if (row.position <= this.durableMark && handed.length < demand.begun) {
       delivery.begun = true;
       delivery.counted = true;
@@ -416,6 +579,7 @@ export class LogSubscription implements EngineSubscription, StateSource {
     delivery.leased = false;
     this.apply(delivery, settlement);
     if (this.catchingUp.length > 0) this.checkCaughtUp();
+    if (this.left !== null) this.checkLeft();
   }
 
   apply(delivery: LogDelivery, settlement: Settlement): void {
@@ -436,7 +600,7 @@ export class LogSubscription implements EngineSubscription, StateSource {
 
   /** The delivery is over, and its key goes on. */
   end(delivery: LogDelivery): void {
-    this.leave(delivery);
+    this.leaveOpen(delivery);
     if (delivery.stored !== null) {
       this.remove(delivery.position);
       this.freeKey(delivery);
@@ -445,6 +609,7 @@ export class LogSubscription implements EngineSubscription, StateSource {
   }
 
   freeKey(delivery: LogDelivery): void {
+    if (!this.reads(delivery)) return;
     if (delivery.part === 'failing') this.held.recover(delivery.key);
     else if (delivery.part === 'waiting') this.held.settleWaiting(delivery.key);
     if (this.held.hasFree() || this.spec.order === 'total') this.wake();
@@ -452,17 +617,19 @@ export class LogSubscription implements EngineSubscription, StateSource {
 
   retry(delivery: LogDelivery, dueMs: number, record: AttemptRecord): void {
     this.noteFailure(delivery);
-    this.leave(delivery);
+    this.leaveOpen(delivery);
     const records = keepRecords(delivery.records, record, this.writer.limits);
     this.put({ ...this.rowFor(delivery, 'retrying', dueMs), records });
-    this.due.set(delivery.position, dueMs);
-    this.setTimer();
     this.writer.touch(this);
+    // One whose slot is leaving is due elsewhere.
+    if (!this.reads(delivery)) return;
+    this.due.set(delivery.position, dueMs, delivery.row.slot);
+    this.setTimer();
   }
 
   /** Its key is held back from now on, unless it was already because of this delivery. */
   noteFailure(delivery: LogDelivery): void {
-    if (delivery.part === 'failing') return;
+    if (delivery.part === 'failing' || !this.reads(delivery)) return;
     this.held.fail(delivery.key);
     if (delivery.part === 'waiting') this.held.settleWaiting(delivery.key);
   }
@@ -470,9 +637,9 @@ export class LogSubscription implements EngineSubscription, StateSource {
   die(delivery: LogDelivery, record: AttemptRecord | null, keep: boolean): void {
     const holds = keep && this.spec.hold && delivery.key !== null;
     if (!keep) return this.end(delivery);
-    this.leave(delivery);
+    this.leaveOpen(delivery);
     const records = record ? keepRecords(delivery.records, record, this.writer.limits) : delivery.records;
-    if (holds) this.held.startHolding(delivery.key);
+    if (holds && this.reads(delivery)) this.held.startHolding(delivery.key);
     this.freeKey(delivery);
     this.put({ ...this.rowFor(delivery, 'dead', this.writer.clock.now()), records, holds });
     this.writer.touch(this);
@@ -481,9 +648,10 @@ export class LogSubscription implements EngineSubscription, StateSource {
   /** Its key is held back by an earlier one, found out after it was handed out. */
   giveBack(delivery: LogDelivery): void {
     this.uncount(delivery);
-    if (delivery.stored === null) return this.hold(delivery);
-    this.leave(delivery);
+    if (delivery.stored === null) return this.holdBack(delivery);
+    this.leaveOpen(delivery);
     if (delivery.stored !== 'held') this.put(this.rowFor(delivery, 'held', this.writer.clock.now()));
+    if (!this.reads(delivery)) return;
     if (delivery.part === 'waiting') return this.held.takeBack(delivery.key);
     // One of several that failed: now it waits behind the other.
     this.held.hold(delivery.key as string);
@@ -500,9 +668,9 @@ export class LogSubscription implements EngineSubscription, StateSource {
   }
 
   /** Leaves a delivery of a held key on disk until the key is free. */
-  hold(delivery: LogDelivery): void {
-    this.leave(delivery);
-    this.held.hold(delivery.key as string);
+  holdBack(delivery: LogDelivery): void {
+    this.leaveOpen(delivery);
+    if (this.reads(delivery)) this.held.hold(delivery.key as string);
     this.put(this.rowFor(delivery, 'held', this.writer.clock.now()));
     this.writer.touch(this);
   }
@@ -525,10 +693,25 @@ export class LogSubscription implements EngineSubscription, StateSource {
 
   transaction(given: readonly Delivery[]): Promise<EngineTransaction> {
     const deliveries = given.map((one) => this.leasedOne(one));
+    if (this.share !== null) {
+      return transactionBeside(this.writer, {
+        rows: () =>
+          deliveries.map((delivery) => this.rowFor(this.leasedOne(delivery), 'acked', this.writer.clock.now())),
+        settle: () => deliveries.forEach((delivery) => this.settleAcked(delivery)),
+      });
+    }
     return openTransaction(this.writer, {
       settle: () => deliveries.forEach((delivery) => this.settle(delivery, { type: 'ack' })),
       restore: () => deliveries.forEach((delivery) => this.unsettle(delivery)),
     });
+  }
+
+  /** Its acknowledgement is durable, as a row that goes once a place is written that has it settled. */
+  settleAcked(delivery: LogDelivery): void {
+    // Lost meanwhile: the row stands, and tells the next one.
+    if (this.open.get(delivery.position) !== delivery) return;
+    if (delivery.stored === null) this.remove(delivery.position);
+    this.settle(delivery, { type: 'ack' });
   }
 
   /** Undoes an acknowledgement whose commit failed: the attempt goes on to fail. */
@@ -542,12 +725,19 @@ export class LogSubscription implements EngineSubscription, StateSource {
     this.writer.touch(this);
   }
 
+  answer(given: Delivery, outcome: Outcome): void {
+    const { askedBy: asker, source, id } = (given as LogDelivery).row;
+    if (asker === null || asker === this.store.sharing?.asker) return;
+    this.writer.answer({ asker, source, id, subscription: this.name, answer: encodeOutcome(outcome) });
+  }
+
   // Rows.
 
   rowFor(delivery: LogDelivery, state: DeliveryState, atMs: number): DeliveryRow {
     return {
       subscription: this.no,
       position: delivery.position,
+      slot: delivery.row.slot,
       state,
       key: delivery.key,
       attempts: delivery.attempts,
@@ -569,17 +759,17 @@ export class LogSubscription implements EngineSubscription, StateSource {
   }
 
   /** A dead letter is to be delivered again. Its row is written already. */
-  redriven(row: DeliveryRow, dueMs: number): void {
+  redriven(row: RowChange['row'], dueMs: number): void {
     this.rowsTold++;
     this.held.fail(row.key);
     if (row.holds) this.held.stopHolding(row.key as string);
-    this.due.set(row.position, dueMs);
+    this.due.set(row.position, dueMs, row.slot);
     this.setTimer();
     this.wake();
   }
 
   /** A dead letter is forgotten. Its row is removed already. */
-  discarded(row: DeliveryRow): void {
+  discarded(row: RowChange['row']): void {
     this.rowsTold++;
     if (!row.holds) return;
     this.held.stopHolding(row.key as string);
@@ -596,21 +786,43 @@ export class LogSubscription implements EngineSubscription, StateSource {
 
   // The state on disk.
 
-  snapshot(): Uint8Array {
-    this.mark = this.closed ? this.readUpTo : Math.max(this.mark, this.readUpTo + this.demand.begun);
+  snapshot(): readonly StateWrite[] {
+    this.raisedMark();
     this.writtenUpTo = this.readUpTo;
     this.sentMarks.set(++this.snapshotToken, this.mark);
-    return encodePlace(this.readUpTo, this.mark, this.openPositions());
+    if (this.share === null) {
+      const state = encodePlace(this.readUpTo, this.mark, this.openPositions(null));
+      return [{ subscription: this.no, share: 0, version: 0, state }];
+    }
+    return this.share.held.map((held) => {
+      // Closed, nothing was begun ahead of where each slot is read, though some are read further than others.
+      const state = this.encode(held.slots, this.closed ? 0 : this.mark);
+      return { subscription: this.no, share: held.no, version: ++held.version, state };
+    });
   }
 
-  *openPositions(): Iterable<OpenPosition> {
-    for (const delivery of this.open.values()) {
-      if (delivery.stored === null) yield delivery;
-    }
+  /** The mark, ahead of what can run at once; closed, nothing is begun any more. */
+  raisedMark(): number {
+    this.mark = this.closed ? this.readUpTo : Math.max(this.mark, this.readUpTo + this.demand.begun);
+    return this.mark;
+  }
+
+  /** The place of some slots. */
+  encode(slots: SlotSet, mark: number): Uint8Array {
+    const { readUpTo, slots: further } = (this.share as Share).placeOf(slots, this.readUpTo);
+    return encodePlace(readUpTo, Math.max(readUpTo, mark), this.openPositions(slots), further);
+  }
+
+  /** What of `open` has no row, ascending. @param slots null for all */
+  openPositions(slots: SlotSet | null): Iterable<OpenPosition> {
+    return slots === null ? openOf(this.open.values(), slots) : inOrder([...openOf(this.open.values(), slots)]);
   }
 
   snapshotDurable(token: number): void {
-    this.durableMark = this.sentMarks.get(token) as number;
+    const mark = this.sentMarks.get(token);
+    // Slots have come since: it says nothing of them.
+    if (mark === undefined) return;
+    this.durableMark = mark;
     this.sentMarks.delete(token);
   }
 
@@ -664,10 +876,29 @@ export class LogSubscription implements EngineSubscription, StateSource {
       if (this.writer.failure) return;
       this.writer.touch(this);
       await this.writer.commitOnce();
+      if (this.share !== null) await this.store.sharing?.delist(this.no);
     } finally {
       this.writer.sources.delete(this);
       this.writer.dirty.delete(this);
       this.onClosed();
     }
   }
+}
+
+function* openOf(deliveries: Iterable<LogDelivery>, slots: SlotSet | null): Iterable<OpenPosition> {
+  for (const delivery of deliveries) {
+    if (delivery.stored === null && (slots === null || slots.has(delivery.row.slot))) yield delivery;
+  }
+}
+
+/** Slots that came have brought what stands before what is open: rarely, so it is looked for first. */
+function inOrder(open: readonly OpenPosition[]): readonly OpenPosition[] {
+  const rises = open.every(
+    ({ position }, index) => index === 0 || position > (open[index - 1] as OpenPosition).position,
+  );
+  return rises ? open : open.toSorted((a, b) => a.position - b.position);
+}
+
+function placeOf({ state, start }: StoredShare): PlaceInLog {
+  return state === null ? { readUpTo: start, mark: start, open: [], slots: new Map() } : decodePlace(state);
 }

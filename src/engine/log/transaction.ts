@@ -1,23 +1,21 @@
 import { carillonError, toError, type SqlValue } from '../../core/index.ts';
 import type { AppendUnit, EngineTransaction } from '../engine.ts';
-import type { StoreTransaction } from './store.ts';
+import type { DeliveryRow, StoreTransaction } from './store.ts';
 import type { LogWriter } from './writer.ts';
 
 /**
- * An interactive transaction around one attempt. States: `open` (the writer waits), `ended` (by commit or rollback;
- * the writer goes on). Only an open one takes statements; ending twice is refused.
+ * An interactive transaction around one attempt. States: `open`, `ended` (by commit or rollback). Only an open one takes
+ * statements; ending twice is refused. A statement that failed fails the attempt, even when the handler makes nothing of it.
  */
-class LogTransaction implements EngineTransaction {
+abstract class LogTransaction implements EngineTransaction {
   readonly writer: LogWriter;
   readonly store: StoreTransaction;
-  readonly acknowledgement: Acknowledgement;
   ended = false;
   failure: Error | null = null;
 
-  constructor(writer: LogWriter, store: StoreTransaction, acknowledgement: Acknowledgement) {
+  constructor(writer: LogWriter, store: StoreTransaction) {
     this.writer = writer;
     this.store = store;
-    this.acknowledgement = acknowledgement;
   }
 
   async run(sql: string, parameters: readonly SqlValue[] = []): Promise<{ readonly changes: number }> {
@@ -28,7 +26,6 @@ class LogTransaction implements EngineTransaction {
     return this.statement(() => this.store.all(sql, parameters));
   }
 
-  /** A statement that failed fails the attempt, even when the handler makes nothing of it. */
   async statement<Result>(run: () => Promise<Result>): Promise<Result> {
     this.assertOpen();
     try {
@@ -46,6 +43,32 @@ class LogTransaction implements EngineTransaction {
       throw this.failure;
     }
     this.ended = true;
+    await this.commitAll(units);
+  }
+
+  abstract commitAll(units: readonly AppendUnit[]): Promise<void>;
+
+  async rollback(): Promise<void> {
+    if (this.ended) return;
+    this.ended = true;
+    await this.store.rollback();
+  }
+
+  assertOpen(): void {
+    if (this.ended) throw carillonError('CARILLON_LEASE_LOST', 'the transaction has ended with its attempt');
+  }
+}
+
+/** The only transaction there is: the writer waits for its end, and what has gathered is committed with it. */
+class SoleTransaction extends LogTransaction {
+  readonly acknowledgement: Acknowledgement;
+
+  constructor(writer: LogWriter, store: StoreTransaction, acknowledgement: Acknowledgement) {
+    super(writer, store);
+    this.acknowledgement = acknowledgement;
+  }
+
+  override async commitAll(units: readonly AppendUnit[]): Promise<void> {
     this.acknowledgement.settle();
     try {
       await this.writer.commitInside(this.store, units);
@@ -57,18 +80,31 @@ class LogTransaction implements EngineTransaction {
     }
   }
 
-  async rollback(): Promise<void> {
+  override async rollback(): Promise<void> {
     if (this.ended) return;
-    this.ended = true;
     try {
-      await this.store.rollback();
+      await super.rollback();
     } finally {
       this.writer.resume();
     }
   }
+}
 
-  assertOpen(): void {
-    if (this.ended) throw carillonError('CARILLON_LEASE_LOST', 'the transaction has ended with its attempt');
+/**
+ * One of several, beside the writer's commits. Those have the delivery as open until this one is committed, so it says
+ * by a row of its own that it is acknowledged.
+ */
+class TransactionBeside extends LogTransaction {
+  readonly acknowledgement: RowAcknowledgement;
+
+  constructor(writer: LogWriter, store: StoreTransaction, acknowledgement: RowAcknowledgement) {
+    super(writer, store);
+    this.acknowledgement = acknowledgement;
+  }
+
+  override async commitAll(units: readonly AppendUnit[]): Promise<void> {
+    await this.writer.commitBeside(this.store, units, this.acknowledgement.rows());
+    this.acknowledgement.settle();
   }
 }
 
@@ -78,20 +114,34 @@ export interface Acknowledgement {
   restore(): void;
 }
 
+/** Says by rows that deliveries are acknowledged, and settles them once those are durable. */
+export interface RowAcknowledgement {
+  rows(): readonly DeliveryRow[];
+  settle(): void;
+}
+
+/** Begins a transaction of its own, `limits.transactionMs` long at most. */
+export async function transactionBeside(
+  writer: LogWriter,
+  acknowledgement: RowAcknowledgement,
+): Promise<EngineTransaction> {
+  assertTransactions(writer);
+  return new TransactionBeside(writer, await writer.store.begin(writer.limits.transactionMs), acknowledgement);
+}
+
+function assertTransactions({ store }: LogWriter): void {
+  if (store.capabilities.transactions) return;
+  throw carillonError('CARILLON_UNSUPPORTED', `the ${store.name} engine has no transactions to hand to a handler`, {
+    capability: 'transactions',
+  });
+}
+
 /** Waits for the writer and begins. Commits of others wait until it ends, `limits.transactionMs` at most. */
 export async function openTransaction(writer: LogWriter, acknowledgement: Acknowledgement): Promise<EngineTransaction> {
-  if (!writer.store.capabilities.transactions) {
-    throw carillonError(
-      'CARILLON_UNSUPPORTED',
-      `the ${writer.store.name} engine has no transactions to hand to a handler`,
-      {
-        capability: 'transactions',
-      },
-    );
-  }
+  assertTransactions(writer);
   await writer.pause();
   try {
-    return new LogTransaction(writer, await writer.store.begin(writer.limits.transactionMs), acknowledgement);
+    return new SoleTransaction(writer, await writer.store.begin(writer.limits.transactionMs), acknowledgement);
   } catch (error) {
     writer.resume();
     throw error;

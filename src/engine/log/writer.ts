@@ -10,7 +10,7 @@ import {
   type Timer,
 } from '../../core/index.ts';
 import type { AppendUnit, EncodedEvent, EngineHost } from '../engine.ts';
-import { recentEvents, type RecentEvents } from './recent-events.ts';
+import type { RecentEvents } from './recent-events.ts';
 import { rowOf, type FreshRow } from './rows.ts';
 import type {
   CommitBatch,
@@ -18,9 +18,12 @@ import type {
   DeliveryRow,
   EventRow,
   LogStore,
+  StateWrite,
   StoreTransaction,
   StoreUnit,
 } from './store.ts';
+import type { Answer, Part } from './sharing.ts';
+import { LogTail, type TailHost } from './tail.ts';
 
 /**
  * Group commit: gathers whatever is asked for while a commit is under way, and sends it as one.
@@ -32,6 +35,10 @@ import type {
  *
  * When the storage is full or busy, plain appends of that commit are rejected and may be repeated; everything else (states,
  * delivery rows, events joined with an acknowledgement) is put back and tried again until there is room.
+ *
+ * Where the log is shared, this process may have been declared dead. Then what it had to say of its deliveries is void:
+ * states and rows are dropped, events joined with acknowledgements rejected (`CARILLON_LEASE_LOST`); plain appends and
+ * schedules are nobody's lease, and go with the next commit.
  */
 
 /** Events of one commit at most. Larger ones take longer to become durable and gain nothing. */
@@ -41,13 +48,21 @@ const PIPELINE_EVENTS_MIN = 256;
 const COMMITS_UNDER_WAY_MAX = 2;
 const REFUSED_RETRY_MS = 500;
 
+/** A subscription of a shared log that comes to hold its slots as one share, or gives some up. */
+export interface ArrangingSource extends StateSource {
+  /** What it keeps and what it gives up, with their places: written with all that was told of it before. */
+  arrange(): { readonly kept: Part | null; readonly freed: Part | null };
+  /** It was written. @param share number of the one that is kept */
+  arranged(share: number | null): void;
+}
+
 /** A subscription, as the writer sees it. */
 export interface StateSource {
   readonly no: number;
   /** Every position up to here has been looked at. */
   readonly readUpTo: number;
-  /** The state to write with the next commit; called only when the writer was told of a change. */
-  snapshot(): Uint8Array | null;
+  /** What to write of its place with the next commit; called only when the writer was told of a change. */
+  snapshot(): readonly StateWrite[];
   /** The last snapshot taken for this commit is durable. */
   snapshotDurable(token: number): void;
   /** The snapshot was not written: its changes must be told again. */
@@ -81,6 +96,12 @@ interface Unschedule {
   readonly reject: (error: Error) => void;
 }
 
+interface Arranging {
+  readonly source: ArrangingSource;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
 interface Waiter {
   /** Told of a refusal that will pass, rather than left to wait. */
   readonly once: boolean;
@@ -97,15 +118,19 @@ interface Sent {
   readonly states: readonly { readonly source: StateSource; readonly token: number }[];
   readonly schedule: readonly Schedule[];
   readonly unschedule: readonly Unschedule[];
+  readonly arranging: readonly Arranging[];
   readonly waiters: readonly Waiter[];
 }
 
 const nothing = (): void => undefined;
 
-export class LogWriter {
-  readonly recent: RecentEvents;
-  last: number;
+export class LogWriter implements TailHost {
+  readonly tail: LogTail;
   failure: Error | null = null;
+  /** Called when this process is found to be dead to the others, after its leases are forgotten here. */
+  onFenced: () => void = nothing;
+  /** Whether this process is sure of its leases: always, where it has the log for itself. */
+  leased: () => boolean = () => true;
   readonly store: LogStore;
   readonly host: EngineHost;
   readonly clock: Clock;
@@ -118,12 +143,16 @@ export class LogWriter {
   remove: { subscription: number; position: number }[] = [];
   schedule: Schedule[] = [];
   unschedule: Unschedule[] = [];
+  arranging: Arranging[] = [];
+  answers: Answer[] = [];
   waiters: Waiter[] = [];
   dirty: Set<StateSource> = new Set();
   sources: Set<StateSource> = new Set();
 
   lastRecordedMs: number;
   underWay = 0;
+  /** An arrangement is under way: what is sent after it has to know the share that it makes. */
+  arrangementUnderWay = false;
   generation = 0;
   paused = false;
   /** Transactions that wait for the writer: it sends nothing more until the commits under way have ended. */
@@ -131,6 +160,7 @@ export class LogWriter {
   full = false;
   /** Commits that were not applied, in order, until those sent after them are known to have met the same fate. */
   unapplied: { readonly sent: Sent; readonly error: Error | null }[] = [];
+  fenced = false;
   deferred = false;
   linger: Timer | null = null;
   eventsInFlight = 0;
@@ -143,14 +173,27 @@ export class LogWriter {
     this.host = host;
     this.clock = host.clock;
     this.limits = host.limits;
-    this.last = last;
     this.lastRecordedMs = lastRecordedMs;
-    this.recent = recentEvents(last);
+    this.tail = new LogTail(this, last);
+  }
+
+  /** The end of the log, as far as this process knows it. */
+  get last(): number {
+    return this.tail.last;
+  }
+
+  get recent(): RecentEvents {
+    return this.tail.recent;
+  }
+
+  /** Whether the store shares its log: then events need their slot. */
+  get shared(): boolean {
+    return this.store.sharing !== null;
   }
 
   appendOne(encoded: EncodedEvent, expectedRevision: number | 'none' | undefined): Promise<Published> {
     return new Promise((resolve, reject) => {
-      const row = rowOf(encoded);
+      const row = rowOf(encoded, this.shared);
       this.enqueue({
         rows: [row],
         expectedRevision,
@@ -166,7 +209,13 @@ export class LogWriter {
 
   append(unit: AppendUnit): Promise<readonly Published[]> {
     if (unit.events.length === 0) return Promise.resolve([]);
-    return new Promise((resolve, reject) => this.enqueue(pendingUnit(unit, resolve, reject)));
+    return new Promise((resolve, reject) => {
+      const pending = pendingUnit(unit, this.shared, resolve, reject);
+      const { sharing } = this.store;
+      // An answer that is given here needs no way back.
+      if (unit.asks === true && sharing) (pending.rows[0] as FreshRow).askedBy = sharing.asker;
+      this.enqueue(pending);
+    });
   }
 
   enqueue(pending: PendingUnit): void {
@@ -195,7 +244,7 @@ export class LogWriter {
   appendJoined(unit: AppendUnit): Promise<readonly Published[]> {
     return new Promise((resolve, reject) => {
       if (this.failure) return reject(this.failure);
-      const pending = pendingUnit(unit, resolve, reject);
+      const pending = pendingUnit(unit, this.shared, resolve, reject);
       this.eventsInFlight += pending.rows.length;
       this.sizeInFlight += pending.size;
       this.joined.push(pending);
@@ -206,7 +255,7 @@ export class LogWriter {
   /** Moves a scheduled event into the log; resolves with an empty list when it was taken back meanwhile. */
   appendScheduled(no: number, encoded: EncodedEvent): Promise<readonly Published[]> {
     return new Promise((resolve, reject) => {
-      this.enqueue({ ...pendingUnit({ events: [encoded] }, resolve, reject), scheduled: no });
+      this.enqueue({ ...pendingUnit({ events: [encoded] }, this.shared, resolve, reject), scheduled: no });
     });
   }
 
@@ -256,6 +305,21 @@ export class LogWriter {
     this.remove = this.remove.filter((row) => row.subscription !== subscription || row.position !== position);
   }
 
+  /** Writes how a subscription holds its slots from now on; resolves when that is durable. */
+  arrange(source: ArrangingSource): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.failure) return reject(this.failure);
+      this.arranging.push({ source, resolve, reject });
+      this.wake();
+    });
+  }
+
+  /** Sends an answer to the member that asked, with the next commit. */
+  answer(answer: Answer): void {
+    this.answers.push(answer);
+    this.wake();
+  }
+
   /** Resolves when everything told so far is durable; waits for room when the storage is full. */
   commitNow(): Promise<void> {
     return this.commit(false);
@@ -287,6 +351,8 @@ export class LogWriter {
       this.put.length > 0 ||
       this.schedule.length > 0 ||
       this.unschedule.length > 0 ||
+      this.arranging.length > 0 ||
+      this.answers.length > 0 ||
       this.waiters.length > 0
     );
   }
@@ -309,9 +375,11 @@ export class LogWriter {
   }
 
   send(): void {
-    if (this.failure || this.underWay >= COMMITS_UNDER_WAY_MAX || !this.hasWork()) return;
+    if (this.failure || this.fenced || this.arrangementUnderWay) return;
+    if (this.underWay >= COMMITS_UNDER_WAY_MAX || !this.hasWork()) return;
     const sent = this.collect();
     this.underWay++;
+    this.arrangementUnderWay = sent.arranging.length > 0;
     this.store.commit(sent.batch).then(
       (result) => this.committed(sent, result),
       (error: unknown) => this.refused(sent, toError(error)),
@@ -334,10 +402,13 @@ export class LogWriter {
       this.unitEvents -= next.rows.length;
       units.push(next);
     }
-    const states: { source: StateSource; token: number; subscription: number; state: Uint8Array }[] = [];
+    const states: { source: StateSource; token: number }[] = [];
+    const places: StateWrite[] = [];
+    const arrangements = this.arranging.map(({ source }) => ({ subscription: source.no, ...source.arrange() }));
+    for (const { source } of this.arranging) this.dirty.delete(source);
     for (const source of this.dirty) {
-      const state = source.snapshot();
-      if (state) states.push({ source, token: source.snapshotToken, subscription: source.no, state });
+      places.push(...source.snapshot());
+      states.push({ source, token: source.snapshotToken });
     }
     this.dirty.clear();
     this.lastRecordedMs = Math.max(this.lastRecordedMs, this.clock.now());
@@ -347,35 +418,43 @@ export class LogWriter {
         recordedMs: this.lastRecordedMs,
         units,
         joined: joinedEvents,
-        states: states.map(({ subscription, state }) => ({ subscription, state })),
+        states: places,
         put: this.put,
         remove: this.remove,
         schedule: this.schedule.map(({ event, dueMs }) => ({ event, dueMs })),
         unschedule: this.unschedule.map(({ source, id }) => ({ source, id })),
+        arrangements,
+        answers: this.answers,
       },
       units,
       joined,
       states,
       schedule: this.schedule,
       unschedule: this.unschedule,
+      arranging: this.arranging,
       waiters: this.waiters,
     };
     this.put = [];
     this.remove = [];
     this.schedule = [];
     this.unschedule = [];
+    this.arranging = [];
+    this.answers = [];
     this.waiters = [];
     return sent;
   }
 
   committed(sent: Sent, result: CommitResult): void {
     this.underWay--;
+    sent.arranging.forEach(({ source }, index) => source.arranged(result.arranged[index] ?? null));
+    if (sent.arranging.length > 0) this.arrangementUnderWay = false;
     // The store is free: give it the next commit before telling anybody of this one.
     // Acknowledgements go through on a full storage, too: only new events show that there is room.
     if (this.full && sent.units.length > sent.joined) this.setFull(false);
     if (this.hasUrgentWork()) this.flush();
     this.tell(sent, result);
     if (this.underWay > 0) return;
+    if (this.fenced) this.forgetLeases();
     if (this.hasWork()) this.startLinger();
     this.becameIdle();
   }
@@ -383,33 +462,16 @@ export class LogWriter {
   /** Tells everybody concerned that a commit is durable. */
   tell(sent: Sent, result: CommitResult): void {
     for (const { source, token } of sent.states) source.snapshotDurable(token);
-    const before = this.last;
-    this.addRecent(sent, result);
-    if (this.last !== before) {
-      for (const source of this.sources) source.appended();
-      for (const listener of this.appendListeners) listener(this.last);
-    }
+    this.tail.took(placedRows(sent, result), result.amidOthers?.before ?? null);
     this.resolveUnits(sent, result);
     sent.schedule.forEach((entry, index) => entry.resolve(scheduledResult(entry, result.scheduled[index] ?? null)));
     sent.unschedule.forEach((entry, index) => entry.resolve(result.unscheduled[index] === true));
-    for (const waiter of sent.waiters) waiter.resolve();
+    for (const waiter of [...sent.arranging, ...sent.waiters]) waiter.resolve();
   }
 
-  addRecent(sent: Sent, { positions }: CommitResult): void {
-    const wanted = this.keepRecent();
-    let at = 0;
-    const { recordedMs } = sent.batch;
-    for (const { rows } of sent.units) {
-      for (const row of rows) {
-        const position = positions[at++] as number;
-        if (position <= 0) continue;
-        row.position = position;
-        row.recordedMs = recordedMs;
-        this.last = position;
-        if (wanted) this.recent.add(row);
-      }
-    }
-    if (!wanted) this.recent.drop(this.last);
+  grew(): void {
+    for (const source of this.sources) source.appended();
+    for (const listener of this.appendListeners) listener(this.last);
   }
 
   /**
@@ -441,21 +503,42 @@ export class LogWriter {
 
   refused(sent: Sent, error: Error): void {
     this.underWay--;
+    if (sent.arranging.length > 0) this.arrangementUnderWay = false;
     const superseded = sent.batch.generation !== this.generation;
     if (this.failure) return this.fail(this.failure, sent);
-    const passing = isCarillonError(error) && error.kind === 'storage' && error.code !== 'CARILLON_ENGINE_FAILED';
-    if (!superseded && !(passing && error.retryable)) return this.fail(error, sent);
-    this.unapplied.push({ sent, error: superseded ? null : error });
-    if (!superseded) {
-      this.generation++;
+    const fenced = this.shared && isCarillonError(error, 'CARILLON_LEASE_LOST');
+    if (!superseded && !fenced && !isPassing(error)) return this.fail(error, sent);
+    this.unapplied.push({ sent, error: superseded || fenced ? null : error });
+    this.fenced ||= fenced;
+    if (!superseded) this.generation++;
+    if (!superseded && !fenced) {
       this.setFull(isCarillonError(error, 'CARILLON_STORAGE_FULL'));
       this.clock.setTimer(REFUSED_RETRY_MS, () => this.flush());
     }
     if (this.underWay > 0) return;
     // The latest first, because each is put before what is there already.
     for (const one of this.unapplied.splice(0).reverse()) this.putBack(one.sent, one.error);
+    if (this.fenced) this.forgetLeases();
     if (superseded || this.waiters.some((waiter) => waiter.once)) this.wake();
     this.becameIdle();
+  }
+
+  /** This process is dead to the others: what it was to say of deliveries is void. */
+  forgetLeases(): void {
+    this.fenced = false;
+    this.put = [];
+    this.remove = [];
+    this.dirty.clear();
+    for (const pending of this.joined.splice(0)) this.rejectUnit(pending, leaseLost());
+    for (const { reject } of this.arranging.splice(0)) reject(leaseLost());
+    this.onFenced();
+    this.wake();
+  }
+
+  /** It was found out in another way than by a commit that was refused: those under way are waited for. */
+  fence(): void {
+    this.fenced = true;
+    if (this.underWay === 0) this.forgetLeases();
   }
 
   /**
@@ -467,6 +550,8 @@ export class LogWriter {
     this.remove = [...sent.batch.remove, ...this.remove];
     this.schedule = [...sent.schedule, ...this.schedule];
     this.unschedule = [...sent.unschedule, ...this.unschedule];
+    this.arranging = [...sent.arranging, ...this.arranging];
+    this.answers = [...sent.batch.answers, ...this.answers];
     const waiting = error
       ? sent.waiters.filter((waiter) => !waiter.once || (waiter.reject(error), false))
       : sent.waiters;
@@ -505,7 +590,8 @@ export class LogWriter {
   }
 
   /** Nothing is accepted or believed any more. */
-  fail(error: Error, sent?: Sent): void {
+  fail(thrown: unknown, sent?: Sent): void {
+    const error = toError(thrown);
     if (sent) this.rejectAll(sent, error);
     if (this.failure) return;
     this.failure = error;
@@ -518,7 +604,8 @@ export class LogWriter {
 
   rejectAll(sent: Sent, error: Error): void {
     for (const pending of sent.units) this.rejectUnit(pending, error);
-    for (const entry of [...sent.schedule, ...sent.unschedule, ...sent.waiters]) entry.reject(error);
+    const others = [...sent.schedule, ...sent.unschedule, ...sent.arranging, ...sent.waiters];
+    for (const entry of others) entry.reject(error);
   }
 
   becameIdle(): void {
@@ -568,6 +655,34 @@ export class LogWriter {
     }
   }
 
+  /**
+   * Commits a transaction that runs beside commits and other transactions: its events, and rows that say what it has
+   * acknowledged.
+   */
+  async commitBeside(
+    transaction: StoreTransaction,
+    units: readonly AppendUnit[],
+    rows: readonly DeliveryRow[],
+  ): Promise<void> {
+    const pending = units.map((unit) => pendingUnit(unit, this.shared, null, nothing));
+    this.lastRecordedMs = Math.max(this.lastRecordedMs, this.clock.now());
+    const batch: CommitBatch = {
+      generation: this.generation,
+      recordedMs: this.lastRecordedMs,
+      units: pending,
+      joined: pending.reduce((sum, { rows: events }) => sum + events.length, 0),
+      states: [],
+      put: rows,
+      remove: [],
+      schedule: [],
+      unschedule: [],
+      arrangements: [],
+      answers: [],
+    };
+    const result = await transaction.commit(batch);
+    this.tail.took(placedRows({ batch, units: pending }, result), result.amidOthers?.before ?? null);
+  }
+
   /** What other handlers had joined meanwhile is not at fault, and goes with the next commit. @param own how many of the last units are */
   putBackOthers(sent: Sent, own: number, error: Error): void {
     const joined = sent.units.length - own;
@@ -586,10 +701,11 @@ export class LogWriter {
 
 function pendingUnit(
   unit: AppendUnit,
-  resolve: (published: readonly Published[]) => void,
+  shared: boolean,
+  resolve: PendingUnit['resolve'],
   reject: PendingUnit['reject'],
 ): PendingUnit {
-  const rows = unit.events.map(rowOf);
+  const rows = unit.events.map((encoded) => rowOf(encoded, shared));
   return {
     rows,
     expectedRevision: unit.expectedRevision,
@@ -601,6 +717,34 @@ function pendingUnit(
     reject,
   };
 }
+
+/** The rows that were appended, with their place in the log. */
+function placedRows({ batch, units }: Pick<Sent, 'batch' | 'units'>, result: CommitResult): readonly FreshRow[] {
+  const { positions, amidOthers } = result;
+  const recordedMs = amidOthers?.recordedMs ?? batch.recordedMs;
+  const placed: FreshRow[] = [];
+  let at = 0;
+  for (const { rows } of units) {
+    for (const row of rows) {
+      const position = positions[at++] as number;
+      if (position <= 0) continue;
+      row.position = position;
+      row.recordedMs = recordedMs;
+      placed.push(row);
+    }
+  }
+  return placed;
+}
+
+/** A refusal that will pass: a full disk, a busy database, one that cannot be reached. */
+function isPassing(error: Error): boolean {
+  return (
+    isCarillonError(error) && error.kind === 'storage' && error.retryable && error.code !== 'CARILLON_ENGINE_FAILED'
+  );
+}
+
+const leaseLost = (): Error =>
+  carillonError('CARILLON_LEASE_LOST', 'this process was taken for dead, and others have its deliveries');
 
 function tellPublished({ rows, resolveOne, resolve }: PendingUnit, positions: Float64Array, from: number): void {
   if (resolveOne) resolveOne(publishedAt((rows[0] as FreshRow).id, positions[from] as number));

@@ -28,12 +28,15 @@ const batch = (units: readonly Unit[], given: Partial<CommitBatch> = {}): Commit
   remove: [],
   schedule: [],
   unschedule: [],
+  arrangements: [],
+  answers: [],
   ...given,
 });
 
 const delivery = (subscription: number, position: number, given: Partial<DeliveryRow> = {}): DeliveryRow => ({
   subscription,
   position,
+  slot: 0,
   state: 'held',
   key: null,
   attempts: 1,
@@ -94,7 +97,9 @@ describe('commit', () => {
     const store = await filled(undefined);
     await store.openSubscription('m.h', 'beginning');
     const state = new Uint8Array([1]);
-    await store.commit(batch([], { put: [delivery(1, 1), delivery(1, 2)], states: [{ subscription: 1, state }] }));
+    await store.commit(
+      batch([], { put: [delivery(1, 1), delivery(1, 2)], states: [{ subscription: 1, share: 0, version: 0, state }] }),
+    );
     await store.commit(batch([], { remove: [{ subscription: 1, position: 1 }] }));
     expect((await store.openSubscription('m.h', 'now')).state).toBe(state);
     const rows = await store.readDeliveries({ states: ['held'], limit: 9, withEvents: false });
@@ -177,6 +182,6 @@ describe('a memory log', () => {
   it('has no transactions, and says so', async () => {
     const store = new MemoryStore(memoryLog());
     await expect(store.begin()).rejects.toMatchObject({ code: 'CARILLON_UNSUPPORTED' });
-    expect(memory().capabilities).toEqual({ durable: false, transactions: false });
+    expect(memory().capabilities).toEqual({ durable: false, transactions: false, shared: false, outbox: false });
   });
 });

@@ -1,14 +1,16 @@
 import { carillonError, type StartFrom } from '../../core/index.ts';
-import type { Capabilities } from '../../engine/index.ts';
+
 import type {
   CommitBatch,
   CommitResult,
   DeliveryQuery,
   DeliveryRow,
   EventRow,
+  HeldKeyCount,
   LogStore,
   RefusedUnit,
   ScheduledRow,
+  Sharing,
   StoredSubscription,
   StoreOpened,
   StoreQuery,
@@ -21,7 +23,9 @@ import type { MemoryLog } from './memory-log.ts';
 /** A log store whose commits are plain assignments: each is applied in one turn, so a crash never sees half of one. */
 export class MemoryStore implements LogStore {
   readonly name = 'memory';
-  readonly capabilities: Capabilities = { durable: false, transactions: false };
+  readonly capabilities: LogStore['capabilities'] = { durable: false, transactions: false };
+  readonly sharing: Sharing | null = null;
+  readonly outbox = null;
   readonly log: MemoryLog;
 
   constructor(log: MemoryLog) {
@@ -55,9 +59,11 @@ export class MemoryStore implements LogStore {
     for (const { subscription, position } of batch.remove) this.log.deliveries.delete(`${subscription}:${position}`);
     return {
       positions: Float64Array.from(positions),
+      amidOthers: null,
       refused,
       scheduled: batch.schedule.map(({ event, dueMs }) => this.schedule(event, dueMs)),
       unscheduled: batch.unschedule.map(({ source, id }) => this.unschedule(source, id)),
+      arranged: [],
     };
   }
 
@@ -77,8 +83,8 @@ export class MemoryStore implements LogStore {
     const known = log.ids.get(idOf(row));
     if (known !== undefined) return -known;
     const position = ++log.last;
-    const { id, source, type, subject, time, attributes, data } = row;
-    log.events.push({ position, recordedMs, id, source, type, subject, time, attributes, data });
+    const { slot, askedBy, id, source, type, subject, time, attributes, data } = row;
+    log.events.push({ position, recordedMs, slot, askedBy, id, source, type, subject, time, attributes, data });
     log.ids.set(idOf(row), position);
     if (row.subject !== null) log.revisions.set(row.subject, position);
     return position;
@@ -174,9 +180,7 @@ export class MemoryStore implements LogStore {
     return row?.position === position ? row : undefined;
   }
 
-  async heldKeys(
-    subscription: number,
-  ): Promise<readonly { readonly key: string; readonly held: number; readonly holding: number }[]> {
+  async heldKeys(subscription: number): Promise<readonly HeldKeyCount[]> {
     const keys = new Map<string, { key: string; held: number; holding: number }>();
     for (const row of this.log.deliveries.values()) {
       if (row.subscription !== subscription || row.key === null) continue;

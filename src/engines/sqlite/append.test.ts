@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Appender } from './append.ts';
 import { openDatabase, type Database } from './binding.ts';
-import { dedupeNumber } from './deduplication.ts';
+import { dedupeNumber } from '../../engine/log/index.ts';
 import { CELLS_PER_EVENT, type Cell } from './messages.ts';
 import { migrate } from './schema.ts';
 

@@ -1,6 +1,6 @@
 import { carillonError } from '../../core/index.ts';
 import type { Database, Statement } from './binding.ts';
-import { dedupeNumber } from './deduplication.ts';
+import { dedupeNumber } from '../../engine/log/index.ts';
 import { CELLS_PER_EVENT, type Cell } from './messages.ts';
 
 /**

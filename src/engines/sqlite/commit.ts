@@ -59,9 +59,11 @@ export class CommitWriter {
     for (const { subscription, position } of message.remove) this.removeDelivery.run(subscription, position);
     return {
       positions,
+      amidOthers: null,
       refused,
       scheduled: message.schedule.map(({ event, dueMs }) => this.schedule(event, dueMs)),
       unscheduled: message.unschedule.map(({ source, id }) => Number(this.removeScheduled.run(source, id).changes) > 0),
+      arranged: [],
     };
   }
 

@@ -5,6 +5,7 @@ import type {
   DeliveryRow,
   EventRow,
   ScheduledRow,
+  StateWrite,
   StoredSubscription,
   StoreOpened,
   StoreQuery,
@@ -27,7 +28,7 @@ export interface CommitMessage {
   readonly cells: readonly Cell[];
   /** Null when every event is a unit by itself, unconditional: nearly always. */
   readonly units: readonly UnitShape[] | null;
-  readonly states: readonly { readonly subscription: number; readonly state: Uint8Array }[];
+  readonly states: readonly Pick<StateWrite, 'subscription' | 'state'>[];
   readonly put: readonly DeliveryRow[];
   readonly remove: readonly { readonly subscription: number; readonly position: number }[];
   readonly schedule: readonly { readonly event: EventRow; readonly dueMs: number }[];

@@ -194,6 +194,7 @@ describe('readDeliveries', () => {
       subscription: 1,
       subscriptionName: 'a',
       position: 1,
+      slot: 0,
       state: 'dead',
       key: 'k',
       attempts: 2,
@@ -204,6 +205,8 @@ describe('readDeliveries', () => {
       event: {
         position: 1,
         recordedMs: 10,
+        slot: 0,
+        askedBy: null,
         id: 'e1',
         source: '/s',
         type: 't',

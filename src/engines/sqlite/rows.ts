@@ -2,12 +2,18 @@ import type { AttemptRecord } from '../../core/index.ts';
 import type { DeliveryRow, DeliveryState, EventRow } from '../../engine/log/index.ts';
 
 /** As numbers in the database. */
-export const stateNumbers: Readonly<Record<DeliveryState, number>> = { retrying: 0, begun: 1, held: 2, dead: 3 };
-const stateNames: readonly DeliveryState[] = ['retrying', 'begun', 'held', 'dead'];
+export const stateNumbers: Readonly<Record<DeliveryState, number>> = {
+  retrying: 0,
+  begun: 1,
+  held: 2,
+  dead: 3,
+  acked: 4,
+};
+const stateNames: readonly DeliveryState[] = ['retrying', 'begun', 'held', 'dead', 'acked'];
 
 /** Columns of an event, under the names of {@link EventRow}. */
 export const eventColumns = (table: string): string =>
-  `${table}.position AS position, ${table}.recorded AS recordedMs, ${table}.id AS id, ${table}.source AS source,
+  `${table}.position AS position, ${table}.recorded AS recordedMs, 0 AS slot, NULL AS askedBy, ${table}.id AS id, ${table}.source AS source,
    ${table}.type AS type, ${table}.subject AS subject, ${table}.time AS time, ${table}.attributes AS attributes,
    ${table}.data AS data`;
 
@@ -42,6 +48,7 @@ export function deliveryOf(raw: RawDelivery): DeliveryRow {
     subscription: raw.subscription,
     subscriptionName: raw.name,
     position: raw.position,
+    slot: 0,
     state: stateNames[raw.state] as DeliveryState,
     key: raw.key,
     attempts: raw.attempts,
@@ -57,6 +64,8 @@ function joinedEvent(raw: RawDelivery): EventRow {
   return {
     position: raw.position,
     recordedMs: raw.e_recorded as number,
+    slot: 0,
+    askedBy: null,
     id: raw.e_id as string,
     source: raw.e_source as string,
     type: raw.e_type as string,

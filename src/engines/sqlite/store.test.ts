@@ -38,6 +38,7 @@ function host(): StoreHost {
     clock,
     onFailure: (error) => failures.push(error),
     onStorageFull: () => undefined,
+    onUnreachable: () => undefined,
   };
 }
 
@@ -64,6 +65,8 @@ function batch(ids: readonly string[] = [], given: Partial<CommitBatch> = {}): C
     remove: [],
     schedule: [],
     unschedule: [],
+    arrangements: [],
+    answers: [],
     ...given,
   };
 }
@@ -95,7 +98,17 @@ describe('SqliteStore', () => {
     const store = await opened();
     expect(await store.openSubscription('m.h', 'beginning')).toEqual({ no: 1, start: 0, state: null });
     expect(await store.subscriptionNames()).toEqual(['m.h']);
-    const row = { subscription: 1, position: 1, key: 'k', attempts: 1, atMs: 5, holds: false, records: [], data: null };
+    const row = {
+      subscription: 1,
+      position: 1,
+      slot: 0,
+      key: 'k',
+      attempts: 1,
+      atMs: 5,
+      holds: false,
+      records: [],
+      data: null,
+    };
     await store.commit(batch(['a'], { put: [{ ...row, state: 'held' }] }));
     expect(await store.readDeliveries({ states: ['held'], limit: 9, withEvents: true })).toMatchObject([
       { position: 1, event: { id: 'a' } },

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { carillonError, isCarillonError, type SqlValue, type StartFrom } from '../../core/index.ts';
-import type { Capabilities } from '../../engine/index.ts';
+
 import type {
   CommitBatch,
   CommitResult,
@@ -31,7 +31,9 @@ interface Pending {
  */
 export class SqliteStore implements LogStore {
   readonly name = 'sqlite';
-  readonly capabilities: Capabilities = { durable: true, transactions: true };
+  readonly capabilities: LogStore['capabilities'] = { durable: true, transactions: true };
+  readonly sharing = null;
+  readonly outbox = null;
   readonly options: SqliteOptions;
   readonly pending: Map<number, Pending> = new Map();
   worker: Worker | null = null;

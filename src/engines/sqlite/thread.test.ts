@@ -41,6 +41,8 @@ function close(thread: StorageThread): unknown {
 const row = (id: string, given: Partial<EventRow> = {}): EventRow => ({
   position: 0,
   recordedMs: 0,
+  slot: 0,
+  askedBy: null,
   id,
   source: '/s',
   type: 't',
@@ -59,6 +61,7 @@ const delivery = (position: number, given: Partial<DeliveryRow> = {}): DeliveryR
   attempts: 1,
   atMs: 0,
   holds: false,
+  slot: 0,
   records: [],
   data: null,
   ...given,

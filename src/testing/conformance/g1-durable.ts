@@ -76,11 +76,22 @@ export const g1: readonly ConformanceCase[] = [
 
   conformanceCase(
     'G1-4',
-    'the engine declares its capabilities, and who opens its place a second time is refused',
+    'the engine declares its capabilities, and who opens its place a second time shares it or is refused',
     async (kit) => {
       await kit.start();
       const second = kit.place.open();
       same(second.capabilities, kit.capabilities, 'capabilities');
+      if (kit.capabilities.shared) {
+        await open(second, kit);
+        await kit.bus.publish(happened('seen'));
+        const { events } = await second.readPage({ after: 0, limit: 10 });
+        same(
+          events.map(({ event }) => event.id),
+          ['seen'],
+          'events of the second one',
+        );
+        return second.close();
+      }
       await refused(
         'CARILLON_DIRECTORY_LOCKED',
         () => open(second, kit),
@@ -116,7 +127,15 @@ export const g1: readonly ConformanceCase[] = [
 ];
 
 async function open(engine: Engine, { clock }: Kit): Promise<void> {
-  await engine.open({ clock, limits: defaultLimits, log: silentLogger, onFailure: ignored, onStorageFull: ignored });
+  await engine.open({
+    clock,
+    limits: defaultLimits,
+    log: silentLogger,
+    onFailure: ignored,
+    onStorageFull: ignored,
+    onUnreachable: ignored,
+    onAnswer: ignored,
+  });
 }
 
 const ignored = (): void => undefined;

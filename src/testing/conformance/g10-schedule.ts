@@ -1,5 +1,6 @@
 import { refused, same } from './check.ts';
 import { conformanceCase, handles, happened, recorder, several, type ConformanceCase, type Kit } from './kit.ts';
+import { refusesForeignTransactions, refusesOthers } from './refusals.ts';
 
 const ids = async (kit: Kit): Promise<string[]> => (await kit.log()).map(({ id }) => id);
 
@@ -166,4 +167,51 @@ export const g10: readonly ConformanceCase[] = [
     await kit.advance(1000);
     same(await ids(kit), [], 'the log');
   }),
+
+  conformanceCase(
+    'G10-11',
+    'scheduled in a process that dies, an event fires once, whoever is there',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const { handler, ids } = recorder(kit);
+      await kit.start([handles(handler)]);
+      const second = await kit.beside();
+      await kit.beside();
+      await second.publish(happened('later'), { delayMs: 1000 });
+      await kit.kill(second);
+      await kit.advance(999);
+      same(ids(), [], 'before its time');
+      await kit.advance(1);
+      // Nobody has told the others: they come to see it for themselves.
+      await kit.until(() => ids().length > 0, 'the event');
+      await kit.settle();
+      same(ids(), ['later'], 'handled');
+      same((await kit.log()).length, 1, 'events in the log');
+    },
+    'shared',
+  ),
+
+  conformanceCase(
+    'G10-12',
+    'scheduled in a transaction of the application, an event is due if that commits',
+    async (kit) => {
+      if (!kit.capabilities.outbox) return refusesForeignTransactions(kit);
+      const { handler, ids } = recorder(kit);
+      await kit.start([handles(handler)]);
+      const good = await kit.transaction();
+      const bad = await kit.transaction();
+      const told = await kit.bus.publish(happened('later'), { tx: good.tx, delayMs: 1000 });
+      same(told.scheduledMs, kit.clock.now() + 1000, 'when it is due');
+      await kit.bus.publish(happened('never'), { tx: bad.tx, delayMs: 1000 });
+      await good.commit();
+      await bad.rollback();
+      await kit.advance(999);
+      same(ids(), [], 'before its time');
+      await kit.advance(1);
+      await kit.until(() => ids().length > 0, 'the event');
+      await kit.advance(10_000);
+      same(ids(), ['later'], 'handled');
+    },
+    'outbox',
+  ),
 ];

@@ -1,6 +1,7 @@
 import { defineEvent, defineModule, noRetry, fixed, type Module, type Schema } from '../../core/index.ts';
 import { holds, refused, same } from './check.ts';
 import { conformanceCase, fail, forever, happened, type ConformanceCase } from './kit.ts';
+import { refusesOthers } from './refusals.ts';
 
 /** A schema that lets through objects whose `value` is a number, and makes it a whole one. */
 const whole: Schema<unknown, { value: number }> = {
@@ -175,5 +176,24 @@ export const g11: readonly ConformanceCase[] = [
         'the second',
       );
     },
+  ),
+
+  conformanceCase(
+    'G11-12',
+    'asked in one process, it is answered by the handler of another, with a value or an error',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      let answer: () => unknown = () => ({ value: 1.4 });
+      await kit.start();
+      await refused('CARILLON_NO_RESPONDER', () => kit.bus.request(Ask('q')), 'a request that nobody answers yet');
+      await kit.beside([answering(() => answer())]);
+      same(await kit.bus.request(Ask('q')), { value: 1 }, 'the answer');
+      answer = () => fail('no idea');
+      const error = await refused('CARILLON_REQUEST_FAILED', () => kit.bus.request(Ask('q')), 'a request in vain');
+      holds(error.message.includes('no idea'), 'it tells why');
+      answer = () => ({ value: 2n });
+      await refused('CARILLON_REQUEST_FAILED', () => kit.bus.request(Ask('q')), 'an answer that is no JSON');
+    },
+    'shared',
   ),
 ];

@@ -225,7 +225,9 @@ export const g12: readonly ConformanceCase[] = [
       );
       await kit.start([module]);
       await kit.bus.publish(several(3, 'e'));
-      await kit.until(() => calls.length >= 2, 'the attempts');
+      const failed = (): boolean =>
+        kit.observations.some((one) => one.kind === 'delivery-end' && one.outcome === 'retried');
+      await kit.until(failed, 'the attempt that fails');
       await kit.advance(10);
       await kit.until(() => calls.length === 4, 'the attempts');
       await kit.bus.drain();
@@ -292,7 +294,8 @@ export const g12: readonly ConformanceCase[] = [
         await write(context.tx, event.id, context.attempt);
         if (event.id === 'bad') await context.tx.run('INSERT INTO no_such_table VALUES (1)');
       });
-      await kit.start([handles(handler, { transaction: true, retry: noRetry() }, 'thing.happened')]);
+      // One at a time: databases do not all let two transactions make one table.
+      await kit.start([handles(handler, { transaction: true, retry: noRetry(), concurrency: 1 }, 'thing.happened')]);
       await kit.bus.publish([happened('a'), happened('bad'), happened('b')]);
       await kit.bus.drain();
       const [letter] = await kit.bus.deadLetters.list();

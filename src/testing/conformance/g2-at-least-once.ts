@@ -21,6 +21,7 @@ import {
   type ConformanceCase,
   type Kit,
 } from './kit.ts';
+import { refusesOthers } from './refusals.ts';
 
 async function onlyLetter(kit: Kit): Promise<DeadLetter> {
   const letters = await kit.bus.deadLetters.list();
@@ -543,6 +544,37 @@ export const g2: readonly ConformanceCase[] = [
         same(seen.size, 40, 'seen in the end');
       }
     },
+  ),
+
+  conformanceCase(
+    'G2-21',
+    'processes that share a subscription handle each event once between them, and one that dies is replaced',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const here = recorder(kit);
+      const there = recorder(kit, (event) => (event.id.startsWith('cut') ? forever() : undefined));
+      await kit.start([handles(here.handler, { concurrency: 4 })]);
+      const other = await kit.beside([handles(there.handler, { concurrency: 4 })]);
+      let published = 0;
+      while (here.calls.length === 0 || there.calls.length === 0) {
+        holds(published < 2000, 'both come to handle some');
+        const events = Array.from({ length: 20 }, () => happened(`e${published}`, { key: `k${published++}` }));
+        await kit.bus.publish(events);
+        await kit.until(() => here.calls.length + there.calls.length === published, 'all');
+      }
+      const cut = Array.from({ length: 40 }, (_, n) => happened(`cut${n}`, { key: `cut${n}` }));
+      await other.publish(cut);
+      await kit.until(() => there.ids().some((id) => id.startsWith('cut')), 'attempts that will be cut short');
+      await kit.kill(other);
+      await kit.until(() => cut.every(({ id }) => here.ids().includes(id)), 'what the dead one left behind');
+      await kit.bus.drain();
+      const handled = [...here.ids(), ...there.ids().filter((id) => !id.startsWith('cut'))];
+      same([handled.length, new Set(handled).size], [published + 40, published + 40], 'events handled, each once');
+      const tried = there.ids().filter((id) => id.startsWith('cut'));
+      const second = here.calls.filter(({ attempt }) => attempt > 1).map(({ id }) => id);
+      same(tried.filter((id) => !second.includes(id)), [], 'attempts cut short that were not counted');
+    },
+    'shared',
   ),
 ];
 

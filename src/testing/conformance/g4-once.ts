@@ -1,5 +1,6 @@
 import { same } from './check.ts';
 import { conformanceCase, handles, happened, recorder, several, type ConformanceCase } from './kit.ts';
+import { refusesForeignTransactions, refusesOthers } from './refusals.ts';
 
 /** G4: the same `(source, id)` published again is one event; the second caller gets the first one's position. */
 export const g4: readonly ConformanceCase[] = [
@@ -132,5 +133,44 @@ export const g4: readonly ConformanceCase[] = [
         'the log',
       );
     },
+  ),
+
+  conformanceCase(
+    'G4-8',
+    'published by two processes at once, one id is stored once',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      await kit.start();
+      const other = await kit.beside();
+      const published = await Promise.all(
+        several(50, 'e').flatMap((event) => [kit.bus.publish(event), other.publish(event)]),
+      );
+      same((await kit.log()).length, 50, 'events stored');
+      same(published.filter(({ duplicate }) => duplicate).length, 50, 'duplicates told');
+      for (let at = 0; at < 100; at += 2) same(published[at]?.position, published[at + 1]?.position, 'their position');
+    },
+    'shared',
+  ),
+
+  conformanceCase(
+    'G4-9',
+    'published in a transaction of the application what is there already, or is published again, one is stored',
+    async (kit) => {
+      if (!kit.capabilities.outbox) return refusesForeignTransactions(kit);
+      const { handler, ids } = recorder(kit);
+      await kit.start([handles(handler)]);
+      await kit.bus.publish(happened('known'));
+      const first = await kit.transaction();
+      await kit.bus.publish([happened('known'), happened('new'), happened('new')], { tx: first.tx });
+      await first.commit();
+      await kit.until(() => ids().includes('new'), 'the new one');
+      const second = await kit.transaction();
+      await kit.bus.publish([happened('new'), happened('last')], { tx: second.tx });
+      await second.commit();
+      same((await kit.bus.publish(happened('new'))).duplicate, true, 'a duplicate');
+      await kit.until(() => ids().includes('last'), 'the last one');
+      same(ids(), ['known', 'new', 'last'], 'handled');
+    },
+    'outbox',
   ),
 ];

@@ -1,6 +1,7 @@
 import { defineModule, type Event } from '../../core/index.ts';
 import { holds, refused, same } from './check.ts';
 import { conformanceCase, fail, handles, happened, recorder, several, type ConformanceCase } from './kit.ts';
+import { refusesForeignTransactions } from './refusals.ts';
 
 /** G5: a batch is atomic; `expectedRevision` on a subject refuses a stale writer. */
 export const g5: readonly ConformanceCase[] = [
@@ -151,4 +152,36 @@ export const g5: readonly ConformanceCase[] = [
     await kit.bus.drain();
     same((await kit.state()).handled, 20, 'handled');
   }),
+
+  conformanceCase(
+    'G5-11',
+    'published in a transaction of the application, events are there if it commits, and only then',
+    async (kit) => {
+      if (!kit.capabilities.outbox) return refusesForeignTransactions(kit);
+      const { handler, ids } = recorder(kit);
+      await kit.start([handles(handler)]);
+      const good = await kit.transaction();
+      const told = await kit.bus.publish(several(3, 'good'), { tx: good.tx });
+      same(
+        told.map(({ position, duplicate }) => [position, duplicate]),
+        Array.from({ length: 3 }, () => [null, false]),
+        'what publish resolves with',
+      );
+      const bad = await kit.transaction();
+      await kit.bus.publish(several(3, 'bad'), { tx: bad.tx });
+      await bad.rollback();
+      await kit.settle();
+      same((await kit.log()).length, 0, 'events before the commit');
+      const refusal = await refused(
+        'CARILLON_OPTION_INVALID',
+        () => kit.bus.publish(happened('e'), { tx: good.tx, expectedRevision: 'none' }),
+        'a revision beside a transaction',
+      );
+      same(refusal.details['option'], 'expectedRevision', 'the option it names');
+      await good.commit();
+      await kit.until(() => ids().length === 3, 'the events of the one that was committed');
+      same(ids(), ['good1', 'good2', 'good3'], 'in their order');
+    },
+    'outbox',
+  ),
 ];

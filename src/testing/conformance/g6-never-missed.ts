@@ -1,6 +1,7 @@
 import { defineModule, type HandlerOptions, type StartFrom } from '../../core/index.ts';
 import { refused, same } from './check.ts';
 import { conformanceCase, handles, happened, recorder, several, type ConformanceCase, type Kit } from './kit.ts';
+import { refusesOthers } from './refusals.ts';
 
 /** What a handler that starts so sees of `e1`..`e4`, which came at intervals of a second, and of `e5`, which comes now. */
 async function seenFrom(kit: Kit, from: StartFrom | undefined): Promise<string[]> {
@@ -201,4 +202,30 @@ export const g6: readonly ConformanceCase[] = [
     await following;
     same(seen, ['a2', 'a3', 'b1', 'b2', 'b3', 'c'], 'followed');
   }),
+
+  conformanceCase(
+    'G6-14',
+    'what another process appends reaches a handler here, and who follows the log, in order and without a gap',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const { handler, ids } = recorder(kit);
+      await kit.start([handles(handler, { order: 'total' })]);
+      const other = await kit.beside();
+      const followed: string[] = [];
+      const ending = new AbortController();
+      const following = (async () => {
+        for await (const { event } of kit.bus.follow({}, ending.signal)) followed.push(event.id);
+      })();
+      for (let n = 0; n < 100; n++) {
+        await Promise.all([kit.bus.publish(happened(`here${n}`)), other.publish(happened(`there${n}`))]);
+      }
+      await kit.until(() => ids().length === 200 && followed.length === 200, 'all');
+      ending.abort();
+      await following;
+      const log = (await kit.log()).map(({ id }) => id);
+      same(ids(), log, 'handled');
+      same(followed, log, 'followed');
+    },
+    'shared',
+  ),
 ];

@@ -12,6 +12,7 @@ import {
   type ConformanceCase,
   type Kit,
 } from './kit.ts';
+import { refusesOthers } from './refusals.ts';
 
 const S = 'suite.h';
 
@@ -396,4 +397,25 @@ export const g7: readonly ConformanceCase[] = [
     await kit.until(() => there.ids().includes('well'), 'the next of the key');
     same(there.ids(), ['ill-1', 'ill-2', 'ill-1', 'ill-2', 'well'], 'attempts');
   }),
+
+  conformanceCase(
+    'G7-18',
+    'redriven or discarded in a process that does not hold it, a dead letter is so where it is held',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const there = await failing(kit, { onDead: 'hold' });
+      const events = ['ill-1', 'well-1', 'ill-2', 'well-2'];
+      await kit.bus.publish(events.map((id, n) => happened(id, { key: n < 2 ? 'k' : 'l' })));
+      same(await positions(kit), [1, 3], 'dead');
+      const other = await kit.beside();
+      same((await other.deadLetters.list()).length, 2, 'dead letters, as the other process lists them');
+      there.mend();
+      await other.deadLetters.redrive({ subscription: S, positions: [1] });
+      await kit.until(() => there.ids().includes('well-1'), 'its key');
+      await other.deadLetters.discard({ subscription: S });
+      await kit.until(() => there.ids().includes('well-2'), 'what it held');
+      same(there.ids(), ['ill-1', 'ill-2', 'ill-1', 'well-1', 'well-2'], 'attempts');
+    },
+    'shared',
+  ),
 ];

@@ -12,23 +12,39 @@ import {
   type Module,
   type Observation,
   type SubscriptionState,
+  type TransactionClient,
 } from '../../core/index.ts';
 import type { Capabilities, Engine } from '../../engine/index.ts';
 import { fakeClock, realTurn, type FakeClock } from '../fake-clock.ts';
+import { ProcessClock } from '../process-clock.ts';
 import { seededRandom } from '../seeded-random.ts';
 import { holds } from './check.ts';
+
+interface Other {
+  readonly engine: Engine;
+  readonly clock: ProcessClock;
+}
 
 /** Where an engine keeps what it keeps: a directory, a schema, a stream. Empty at first, for one case alone. */
 export interface EnginePlace {
   /** An engine on this place, not opened. What an earlier one left there is what the later one finds. */
   open(): Engine;
   /**
-   * What a killed process and a power cut leave behind: the engine opened last stops without finishing anything, what
-   * it had not made durable may be gone, and the place can be opened again.
+   * What a killed process and a power cut leave behind: the engine stops without finishing anything, what it had not
+   * made durable may be gone, and the place can be opened again.
+   * @param engine where the place is shared; default: all there are
    */
-  crash(): Promise<void>;
-  /** Removes the place. The engine opened last may be still open, if the case failed. */
+  crash(engine?: Engine): Promise<void>;
+  /** For the capability `outbox`: begins a transaction of an application's own on the same database. */
+  transaction?(): Promise<ApplicationTransaction>;
+  /** Removes the place. Engines may be still open, if the case failed. */
   dispose(): Promise<void>;
+}
+
+export interface ApplicationTransaction {
+  readonly tx: TransactionClient;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
 }
 
 /** An engine, as the suite is given it. */
@@ -39,7 +55,7 @@ export interface EngineUnderTest {
   readonly open: () => EnginePlace | Promise<EnginePlace>;
 }
 
-/** What a case has to work with. One bus at a time, which a crash kills and `start` replaces. */
+/** What a case has to work with. One bus, which a crash kills and `start` replaces; where the engine is shared, others beside it. */
 export interface Kit {
   readonly capabilities: Capabilities;
   readonly clock: FakeClock;
@@ -50,7 +66,14 @@ export interface Kit {
   start(modules?: readonly Module[], options?: Partial<BusOptions>): Promise<Bus>;
   /** Stops cleanly, letting time pass for handlers that hang. */
   stop(options?: { readonly deadlineMs?: number }): Promise<void>;
+  /** Kills all there are. */
   crash(): Promise<void>;
+  /** Another process on the place. */
+  beside(modules?: readonly Module[], options?: Partial<BusOptions>): Promise<Bus>;
+  /** Kills one of those. */
+  kill(bus: Bus): Promise<void>;
+  /** A transaction of an application's own. */
+  transaction(): Promise<ApplicationTransaction>;
   settle(): Promise<void>;
   advance(ms: number): Promise<void>;
   /** Waits for a condition, without letting the fake time pass, and lets things settle. */
@@ -96,6 +119,7 @@ class CaseKit implements Kit {
   readonly place: EnginePlace;
   engine: Engine | null = null;
   running: Bus | null = null;
+  readonly others: Map<Bus, Other> = new Map();
   observations: Observation[] = [];
 
   constructor(capabilities: Capabilities, place: EnginePlace) {
@@ -109,14 +133,17 @@ class CaseKit implements Kit {
     return this.running;
   }
 
-  /** Lets the engine answer all that it was asked: commits, then reads. */
+  /** Lets the engines answer all that they were asked: commits, then reads. */
   async roundTrip(): Promise<void> {
-    const { engine } = this;
-    if (!engine || !this.running) return;
-    const answered = (async (): Promise<void> => {
-      await engine.flush();
-      await engine.subscriptionNames();
-    })().catch(ignored);
+    const engines = [...this.others.values()].map(({ engine }) => engine);
+    if (this.engine && this.running) engines.push(this.engine);
+    if (engines.length === 0) return;
+    const answered = Promise.all(
+      engines.map(async (engine) => {
+        await engine.flush();
+        await engine.subscriptionNames();
+      }),
+    ).catch(ignored);
     let timer: { cancel(): void } | undefined;
     const late = new Promise<void>((resolve) => {
       timer = systemClock.setTimer(TURN_REAL_MS, resolve);
@@ -142,6 +169,26 @@ class CaseKit implements Kit {
     return this.running;
   }
 
+  async beside(modules: readonly Module[] = [], options: Partial<BusOptions> = {}): Promise<Bus> {
+    const engine = this.place.open();
+    const clock = new ProcessClock(this.clock);
+    const bus = await createBus({ random: seededRandom(), clock, ...options, engine, modules });
+    this.others.set(bus, { engine, clock });
+    return bus;
+  }
+
+  async kill(bus: Bus): Promise<void> {
+    const { engine, clock } = this.others.get(bus) as Other;
+    clock.alive = false;
+    this.others.delete(bus);
+    await this.place.crash(engine);
+  }
+
+  transaction(): Promise<ApplicationTransaction> {
+    holds(this.place.transaction !== undefined, 'a place of an engine with an outbox has transactions to begin');
+    return this.place.transaction();
+  }
+
   async stop(options?: { readonly deadlineMs?: number }): Promise<void> {
     const { bus } = this;
     let stopped = false;
@@ -160,6 +207,7 @@ class CaseKit implements Kit {
     this.clock.reset();
     this.running = null;
     this.engine = null;
+    this.others.clear();
     await this.place.crash();
     this.clock.reset();
   }
@@ -207,6 +255,7 @@ export async function runCase(engine: EngineUnderTest, { run }: ConformanceCase)
   const kit = new CaseKit(engine.capabilities, place);
   try {
     await run(kit);
+    for (const bus of kit.others.keys()) await kit.kill(bus);
     if (kit.running) await kit.stop({ deadlineMs: 1 }).catch(ignored);
   } finally {
     kit.clock.reset();

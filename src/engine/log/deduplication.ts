@@ -10,9 +10,7 @@ const MS_BITS_MAX = 2 ** 42;
 const LOW_BITS = 2 ** 11;
 
 export function dedupeNumber(source: string, id: string): number {
-  // The length and the version digit rule out nearly all others before the pattern is tried.
-  if (id.length === 36 && id.charCodeAt(14) === 0x37 && V7.test(id)) return timeOrdered(id);
-  return hash53(source, id);
+  return isTimeOrdered(id) ? timeOrdered(id) : hash53(source, id);
 }
 
 function timeOrdered(id: string): number {
@@ -34,4 +32,10 @@ function hash53(source: string, id: string): number {
   high ^= high >>> 15;
   low ^= low >>> 13;
   return (high >>> 11) * 4_294_967_296 + (low >>> 0);
+}
+
+/** Whether the number of an id rises with time: that of a UUIDv7 does. */
+export function isTimeOrdered(id: string): boolean {
+  // The length and the version digit rule out nearly all others before the pattern is tried.
+  return id.length === 36 && id.charCodeAt(14) === 0x37 && V7.test(id);
 }

@@ -1,0 +1,81 @@
+import { carillonError } from '../../core/index.ts';
+import type { PostgresAddress, PostgresDatabase } from '../../postgres/index.ts';
+
+/** How the engine uses its database. */
+export interface PostgresSettings {
+  /** The schema of the engine's tables; made when it is not there. Default `carillon`. */
+  readonly schema?: string;
+  /**
+   * How long this process may fail to renew its lease before the others take what it handles, in ms. Default 15,000. A process
+   * whose connection is gone is replaced sooner.
+   */
+  readonly leaseMs?: number;
+  /** Between two looks at what other processes have done, in ms, should no notification come. Default 250. */
+  readonly lookMs?: number;
+  /** How long a publish waits for a database that cannot be reached, in ms. Default 10,000. */
+  readonly unreachableMs?: number;
+  /** Handlers' transactions open at once, each on a connection of its own. Default 8. */
+  readonly transactionsMax?: number;
+  /** Events of a segment, the part of the log that is removed at once. Default 4,194,304. */
+  readonly segmentEvents?: number;
+}
+
+/** The database, and how it is used: in one object, or as a URL. */
+export type PostgresOptions =
+  | string
+  | (PostgresSettings &
+      (PostgresAddress | { readonly url: string } | Extract<PostgresDatabase, { readonly pool: unknown }>));
+
+export interface ResolvedOptions extends Required<PostgresSettings> {
+  readonly database: PostgresDatabase;
+}
+
+const SCHEMA_DEFAULT = 'carillon';
+
+const numbers: Readonly<
+  Record<keyof Omit<PostgresSettings, 'schema'>, { usual: number; least: number; most: number }>
+> = {
+  leaseMs: { usual: 15_000, least: 100, most: 3_600_000 },
+  lookMs: { usual: 250, least: 10, most: 60_000 },
+  unreachableMs: { usual: 10_000, least: 0, most: 3_600_000 },
+  transactionsMax: { usual: 8, least: 1, most: 1000 },
+  segmentEvents: { usual: 4_194_304, least: 1000, most: 1_000_000_000 },
+};
+
+/** Judges the options and decides what they leave open. Fails with `CARILLON_OPTION_INVALID`. */
+export function resolveOptions(given: PostgresOptions): ResolvedOptions {
+  if (typeof given === 'string') return resolveOptions({ url: given });
+  if (typeof given !== 'object' || given === null)
+    throw invalid('database', 'postgres needs a database: a URL or options');
+  const {
+    schema = SCHEMA_DEFAULT,
+    leaseMs,
+    lookMs,
+    unreachableMs,
+    transactionsMax,
+    segmentEvents,
+    ...database
+  } = given;
+  if (typeof schema !== 'string' || schema === '' || schema.startsWith('pg_')) {
+    throw invalid('schema', `schema must be a name, and none that begins with pg_, not ${JSON.stringify(schema)}`);
+  }
+  return {
+    database: database as PostgresDatabase,
+    schema,
+    leaseMs: number('leaseMs', leaseMs),
+    lookMs: number('lookMs', lookMs),
+    unreachableMs: number('unreachableMs', unreachableMs),
+    transactionsMax: number('transactionsMax', transactionsMax),
+    segmentEvents: number('segmentEvents', segmentEvents),
+  };
+}
+
+function number(name: keyof typeof numbers, given: number | undefined): number {
+  const { usual, least, most } = numbers[name];
+  if (given === undefined) return usual;
+  if (Number.isInteger(given) && given >= least && given <= most) return given;
+  throw invalid(name, `${name} must be a whole number from ${least} to ${most}, not ${String(given)}`);
+}
+
+const invalid = (option: string, message: string): Error =>
+  carillonError('CARILLON_OPTION_INVALID', message, { option });

@@ -1,0 +1,28 @@
+import { carillonError, isCarillonError, toError } from '../../core/index.ts';
+import { sqlStateOf } from '../../postgres/index.ts';
+
+/** Raised by our own functions: this process was declared dead by the others. */
+const FENCED = 'CA001';
+
+/** What the database said of a statement of the engine's own, in words of the catalogue. */
+export function storeError(thrown: unknown): Error {
+  if (isCarillonError(thrown)) return thrown;
+  const error = toError(thrown);
+  const sqlState = sqlStateOf(thrown);
+  if (sqlState === FENCED) return carillonError('CARILLON_LEASE_LOST', error.message, {}, error);
+  if (sqlState === undefined) return error;
+  return carillonError(
+    'CARILLON_ENGINE_FAILED',
+    `the database refused what it must not: ${error.message}`,
+    { sqlState },
+    error,
+  );
+}
+
+/** What the database said of a handler's statement. */
+export function statementError(thrown: unknown): Error {
+  const sqlState = sqlStateOf(thrown);
+  if (isCarillonError(thrown) || sqlState === undefined) return toError(thrown);
+  const error = toError(thrown);
+  return carillonError('CARILLON_TRANSACTION_FAILED', error.message, { sqlState }, error);
+}

@@ -1,0 +1,314 @@
+import { carillonError, isCarillonError, type StartFrom } from '../../core/index.ts';
+import type {
+  CommitBatch,
+  CommitResult,
+  DeliveryQuery,
+  DeliveryRow,
+  HeldKeyCount,
+  LogStore,
+  Outbox,
+  ScheduledRow,
+  StoredSubscription,
+  StoreHost,
+  StoreOpened,
+  StoreQuery,
+  StoreRows,
+  StoreTransaction,
+} from '../../engine/log/index.ts';
+import { connectorOf, quoteIdentifier, type Connection, type Connector, type Query } from '../../postgres/index.ts';
+import { PostgresOutbox } from './outbox.ts';
+import { commitResult, commitStatement, commitValues } from './batch.ts';
+import type { ResolvedOptions } from './options.ts';
+import { deliveryColumns, deliveryOf, eventColumns, eventOf, stateNumbers, type Cells } from './rows.ts';
+import { migrate } from './schema.ts';
+import { Outage, Session } from './session.ts';
+import { PostgresSharing, type SharingHost } from './sharing.ts';
+import { storeError } from './store-errors.ts';
+import { Transactions, type TransactionHost } from './transaction.ts';
+
+const COMMIT = commitStatement('commit');
+
+/**
+ * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls; reads over
+ * a second; a third keeps this process a member (sharing.ts); handlers' transactions have connections of their own.
+ *
+ * A commit whose answer was lost may have been applied. It is simply made again, on a new connection and after the old
+ * one is known to be at its end: events are found by their ids, rows and places are what they were to be.
+ */
+export class PostgresStore implements LogStore, SharingHost, TransactionHost {
+  readonly name = 'postgres';
+  readonly capabilities: LogStore['capabilities'] = { durable: true, transactions: true };
+  readonly options: ResolvedOptions;
+  readonly connector: Connector;
+  readonly sharing: PostgresSharing;
+  readonly writer: Session;
+  readonly reader: Session;
+  readonly transactions: Transactions;
+  readonly outbox: Outbox;
+  readonly outage: Outage = new Outage((reason) => this.host?.onUnreachable(reason));
+  host: StoreHost | null = null;
+  /** Of the connection that commits: see `next_epoch` in sql/0003.sql. */
+  epoch = 0;
+  /** The server's process of the last connection that committed: it must be at its end before another may. */
+  lastProcess: number | null = null;
+  commits: Promise<unknown> = Promise.resolve();
+  failed: { readonly generation: number; readonly error: Error } | null = null;
+  subjectsIndexed = false;
+
+  constructor(options: ResolvedOptions) {
+    this.options = options;
+    this.connector = connectorOf(options.database);
+    this.writer = this.session((connection) => this.prepareToCommit(connection));
+    this.reader = this.session(() => Promise.resolve());
+    this.sharing = new PostgresSharing(this);
+    this.transactions = new Transactions(this);
+    this.outbox = new PostgresOutbox(options.schema);
+  }
+
+  get commitFunction(): string {
+    return `${quoteIdentifier(this.options.schema, 'schema')}.commit`;
+  }
+
+  /** Wall time, by the clock of the bus. */
+  readonly now = (): number => Math.floor(this.host?.clock.now() ?? Date.now());
+
+  /** A session whose statements mean the engine's schema. */
+  session(prepare: (connection: Connection) => Promise<void>, onBroken?: () => void): Session {
+    const { connector, outage } = this;
+    return new Session({
+      connector,
+      outage,
+      prepare: async (connection) => {
+        await this.setUp(connection);
+        await prepare(connection);
+      },
+      ...(onBroken ? { onBroken } : {}),
+    });
+  }
+
+  async setUp(connection: Connection): Promise<void> {
+    const schema = quoteIdentifier(this.options.schema, 'schema');
+    await connection.query(`SET search_path = ${schema}, public; SET statement_timeout = 0; SET lock_timeout = 0`);
+  }
+
+  async open(host: StoreHost): Promise<StoreOpened> {
+    this.host = host;
+    const { schema, segmentEvents } = this.options;
+    // The first connection tells at once what is wrong with the way to the database.
+    const first = await this.connector.connect();
+    try {
+      await migrate(first, schema);
+    } finally {
+      await first.close();
+    }
+    const rows = await this.rows({
+      text: `UPDATE settings SET segment_events = $1
+             RETURNING (SELECT position FROM events ORDER BY position LIMIT 1),
+                       (SELECT position FROM events ORDER BY position DESC LIMIT 1),
+                       (SELECT last_value FROM moments),
+                       (SELECT due FROM scheduled ORDER BY due, no LIMIT 1),
+                       to_regclass('events_by_subject') IS NOT NULL`,
+      values: [segmentEvents],
+    });
+    const [firstPosition, last, moment, due, indexed] = rows[0] as Cells;
+    this.subjectsIndexed = indexed === true;
+    return {
+      first: Number(firstPosition ?? 0),
+      last: Number(last ?? 0),
+      lastRecordedMs: Number(moment),
+      nextDueMs: due === null ? null : Number(due),
+    };
+  }
+
+  /** Rows as arrays, however often the connection breaks. */
+  async rows(query: Query): Promise<readonly Cells[]> {
+    try {
+      const { rows } = await this.reader.run((connection) => connection.query({ ...query, rowMode: 'array' }));
+      return rows as unknown as readonly Cells[];
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  // Committing.
+
+  async prepareToCommit(connection: Connection): Promise<void> {
+    const { lastProcess } = this;
+    // Ended for good, or waited for: what it was asked for is applied before what it will be asked for, or never.
+    if (lastProcess !== null)
+      await connection.query({ text: 'SELECT pg_terminate_backend($1)', values: [lastProcess] });
+    this.lastProcess = connection.processId;
+    if (this.sharing.member === 0) return;
+    try {
+      const { rows } = await connection.query({
+        text: 'SELECT next_epoch($1) AS epoch',
+        values: [this.sharing.member],
+      });
+      this.epoch = Number(rows[0]?.['epoch']);
+    } catch (error) {
+      // Dead to the others: a commit of leases will be refused, and any other one has none.
+      if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
+    }
+  }
+
+  commit(batch: CommitBatch): Promise<CommitResult> {
+    const done = this.commits.then(() => this.commitInTurn(batch));
+    this.commits = done.catch(() => undefined);
+    return done;
+  }
+
+  async commitInTurn(batch: CommitBatch): Promise<CommitResult> {
+    if (this.failed?.generation === batch.generation) throw this.failed.error;
+    try {
+      await this.indexSubjects(batch);
+      const result = await this.writer.run(async (connection) => {
+        const values = commitValues(batch, this.sharing.member, this.epoch);
+        const { rows } = await connection.query({ name: 'commit', text: COMMIT, values });
+        return commitResult(batch, rows[0] as Readonly<Record<string, unknown>>);
+      }, this.options.unreachableMs);
+      this.sharing.committed(batch, result);
+      return result;
+    } catch (thrown) {
+      const error = storeError(thrown);
+      this.failed = { generation: batch.generation, error };
+      throw error;
+    }
+  }
+
+  /** The index that revisions are found by, made when one is asked for the first time. */
+  async indexSubjects({ units }: CommitBatch): Promise<void> {
+    if (this.subjectsIndexed || units.every((unit) => unit.expectedRevision === undefined)) return;
+    await this.rows({
+      text: `CREATE INDEX IF NOT EXISTS events_by_subject
+             ON events (hashtextextended(subject, 0), position) WHERE subject IS NOT NULL`,
+    });
+    this.subjectsIndexed = true;
+  }
+
+  // Reading.
+
+  async read({ after, upTo, type, subject, slots, limit, scanMax }: StoreQuery): Promise<StoreRows> {
+    if (type === undefined && subject === undefined && slots === undefined) {
+      const most = Math.min(limit, scanMax);
+      const rows = await this.rows({
+        name: 'read',
+        text: `SELECT ${eventColumns('e')} FROM events e WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
+        values: [after, upTo, most],
+      });
+      const events = rows.map((cells) => eventOf(cells));
+      return { rows: events, scannedTo: rows.length < most ? upTo : (events.at(-1)?.position ?? upTo) };
+    }
+    // Positions have holes, so what is looked at is counted in events.
+    const rows = await this.rows({
+      name: 'search',
+      text: `WITH looked AS (
+               SELECT position FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
+             ), bound AS (
+               SELECT CASE WHEN count(*) < $3 THEN $2::bigint ELSE max(position) END AS up_to FROM looked
+             )
+             SELECT b.up_to, ${eventColumns('e')} FROM bound b LEFT JOIN LATERAL (
+               SELECT * FROM events WHERE position > $1 AND position <= b.up_to
+                  AND ($4::text IS NULL OR type = $4) AND ($5::text IS NULL OR subject = $5)
+                  AND ($6::smallint[] IS NULL OR slot = ANY ($6)) ORDER BY position LIMIT $7) AS e ON true`,
+      values: [after, upTo, Math.min(scanMax, 1_000_000), type ?? null, subject ?? null, slots ?? null, limit],
+    });
+    const events = rows.filter((cells) => cells[1] !== null).map((cells) => eventOf(cells, 1));
+    const bound = Number(rows[0]?.[0]);
+    return { rows: events, scannedTo: events.length < limit ? bound : (events.at(-1)?.position ?? bound) };
+  }
+
+  async positionAt(ms: number): Promise<number> {
+    const rows = await this.rows({ text: 'SELECT position_at($1)', values: [Math.floor(ms)] });
+    return Number(rows[0]?.[0]);
+  }
+
+  async openSubscription(name: string, from: StartFrom): Promise<StoredSubscription> {
+    const position = typeof from === 'object' && 'position' in from ? from.position : from === 'beginning' ? 1 : null;
+    const moment = typeof from === 'object' && 'timeMs' in from ? Math.floor(from.timeMs) : null;
+    const rows = await this.rows({
+      text: 'SELECT no, start FROM open_subscription($1, $2, $3)',
+      values: [name, position, moment],
+    });
+    const [no, start] = rows[0] as Cells;
+    return { no: no as number, start: Number(start), state: null };
+  }
+
+  async subscriptionNames(): Promise<readonly string[]> {
+    const rows = await this.rows({ text: 'SELECT name FROM subscriptions ORDER BY no' });
+    return rows.map(([name]) => name as string);
+  }
+
+  async readDeliveries(query: DeliveryQuery): Promise<readonly DeliveryRow[]> {
+    const { subscription, subscriptionName, states, key, positions, slots, after, limit, withEvents } = query;
+    const event = withEvents ? `, ${eventColumns('e')}` : '';
+    const join = withEvents
+      ? `LEFT JOIN LATERAL (
+           SELECT * FROM events WHERE position = d.position
+           UNION ALL SELECT * FROM kept_events WHERE position = d.position LIMIT 1) AS e ON true`
+      : '';
+    const rows = await this.rows({
+      text: `SELECT ${deliveryColumns}, s.name ${event}
+               FROM deliveries d JOIN subscriptions s ON s.no = d.subscription ${join}
+              WHERE ($1::int IS NULL OR d.subscription = $1) AND ($2::text IS NULL OR s.name = $2)
+                AND d.state = ANY ($3) AND ($4::text IS NULL OR (d.key_hash = hashtext($4) AND d.key = $4))
+                AND ($5::bigint[] IS NULL OR d.position = ANY ($5)) AND ($6::smallint[] IS NULL OR d.slot = ANY ($6))
+                AND d.position > $7 ORDER BY d.position, d.subscription LIMIT $8`,
+      values: [
+        subscription ?? null,
+        subscriptionName ?? null,
+        states.map((state) => stateNumbers[state]),
+        key ?? null,
+        positions ?? null,
+        slots ?? null,
+        positions ? 0 : (after ?? 0),
+        limit,
+      ],
+    });
+    return rows.map(deliveryOf);
+  }
+
+  /** Shared logs ask for those of their slots: see {@link PostgresSharing.remains}. */
+  heldKeys(): Promise<readonly HeldKeyCount[]> {
+    throw carillonError('CARILLON_BUG', 'held keys of a shared log are asked for by slot');
+  }
+
+  async deliveryCounts(subscription: number): Promise<{ readonly held: number; readonly dead: number }> {
+    const rows = await this.rows({
+      text: `SELECT count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3)
+               FROM deliveries WHERE subscription = $1 AND state IN (2, 3)`,
+      values: [subscription],
+    });
+    const [held, dead] = rows[0] as Cells;
+    return { held: Number(held), dead: Number(dead) };
+  }
+
+  async readDue(
+    ms: number,
+    limit: number,
+  ): Promise<{ readonly due: readonly ScheduledRow[]; readonly nextMs: number | null }> {
+    const rows = await this.rows({
+      text: `SELECT s.no, s.due, NULL, NULL, s.slot, s.id, s.source, s.type, s.subject, s.time, s.attributes, s.data,
+                    s.bytes, NULL
+               FROM scheduled s ORDER BY s.due, s.no LIMIT $1`,
+      values: [limit + 1],
+    });
+    const all = rows.map((cells) => ({ no: Number(cells[0]), dueMs: Number(cells[1]), event: eventOf(cells, 2) }));
+    const due = all.filter(({ dueMs }) => dueMs <= ms).slice(0, limit);
+    return { due, nextMs: all[due.length]?.dueMs ?? null };
+  }
+
+  // Transactions and the end.
+
+  begin(timeoutMs: number): Promise<StoreTransaction> {
+    return this.transactions.begin(timeoutMs);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.writer.close(), this.reader.close(), this.sharing.close(), this.transactions.close()]);
+  }
+
+  /** As the end of the process, for tests: connections are cut, and nobody is told. */
+  kill(): void {
+    for (const part of [this.writer, this.reader, this.sharing, this.transactions]) part.kill();
+  }
+}

@@ -1,0 +1,236 @@
+import {
+  carillonError,
+  isCarillonError,
+  systemClock,
+  type Clock,
+  type SqlValue,
+  type Timer,
+} from '../../core/index.ts';
+import type { CommitBatch, CommitResult, StoreTransaction } from '../../engine/log/index.ts';
+import type { Connection, Connector, Query } from '../../postgres/index.ts';
+import { commitResult, commitStatement, commitValues } from './batch.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { Cells } from './rows.ts';
+import { assertStatementAllowed, parametersOf } from './statements.ts';
+import { statementError, storeError } from './store-errors.ts';
+
+/** What transactions need of the store around them. */
+export interface TransactionHost {
+  readonly options: ResolvedOptions;
+  readonly connector: Connector;
+  readonly host: { readonly clock: Clock } | null;
+  readonly sharing: {
+    readonly member: number;
+    committed(batch: CommitBatch, result: CommitResult): void;
+  };
+  /** The function `commit`, with its schema: a handler's statements mean the schemas of the application. */
+  readonly commitFunction: string;
+  rows(query: Query): Promise<readonly Cells[]>;
+}
+
+const RETRY_MS = 100;
+
+/**
+ * Handlers' transactions: each has a connection of its own while it lasts, `transactionsMax` of them at once; who comes
+ * later waits.
+ */
+export class Transactions {
+  readonly store: TransactionHost;
+  readonly idle: Connection[] = [];
+  readonly busy: Set<Connection> = new Set();
+  readonly waiting: (() => void)[] = [];
+  opening = 0;
+  closed = false;
+
+  constructor(store: TransactionHost) {
+    this.store = store;
+  }
+
+  /** Waits for a database that cannot be reached, for as long as the transaction might last. */
+  async begin(timeoutMs: number): Promise<StoreTransaction> {
+    const endsAt = systemClock.monotonic() + timeoutMs;
+    for (;;) {
+      try {
+        return await this.tryToBegin(timeoutMs);
+      } catch (error) {
+        if (!isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) throw error;
+        if (this.closed || systemClock.monotonic() > endsAt) throw error;
+        await new Promise<void>((resolve) => systemClock.setTimer(RETRY_MS, resolve));
+      }
+    }
+  }
+
+  async tryToBegin(timeoutMs: number): Promise<StoreTransaction> {
+    const connection = await this.take();
+    try {
+      // Each statement is to see what was committed before it, whatever the user's default is.
+      await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+      return new PostgresTransaction(this, connection, timeoutMs);
+    } catch (error) {
+      this.discard(connection);
+      throw error;
+    }
+  }
+
+  async take(): Promise<Connection> {
+    while (this.busy.size + this.opening >= this.store.options.transactionsMax) {
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
+    }
+    const idle = this.idle.pop();
+    if (idle) {
+      this.busy.add(idle);
+      return idle;
+    }
+    this.opening++;
+    try {
+      const connection = await this.store.connector.connect();
+      void connection.broken.then(() => this.forget(connection));
+      this.busy.add(connection);
+      return connection;
+    } catch (error) {
+      this.next();
+      throw error;
+    } finally {
+      this.opening--;
+    }
+  }
+
+  /** It is free for the next transaction. */
+  give(connection: Connection): void {
+    if (!this.busy.delete(connection)) return;
+    if (this.closed) void connection.close();
+    else this.idle.push(connection);
+    this.next();
+  }
+
+  /** Nobody knows what state it is in. */
+  discard(connection: Connection): void {
+    connection.abort();
+    this.forget(connection);
+  }
+
+  forget(connection: Connection): void {
+    const at = this.idle.indexOf(connection);
+    if (at !== -1) this.idle.splice(at, 1);
+    if (this.busy.delete(connection)) this.next();
+  }
+
+  next(): void {
+    this.waiting.shift()?.();
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.idle.splice(0).map((connection) => connection.close()));
+  }
+
+  kill(): void {
+    for (const connection of [...this.busy, ...this.idle]) connection.abort();
+  }
+}
+
+/**
+ * One transaction. States: `open` → `committed` | `rolled-back`, past its time by itself. When the answer to COMMIT is
+ * lost, the server is asked what became of it: it knows by the transaction's id.
+ */
+class PostgresTransaction implements StoreTransaction {
+  readonly pool: Transactions;
+  readonly store: TransactionHost;
+  readonly connection: Connection;
+  readonly timeoutMs: number;
+  readonly timer: Timer | undefined;
+  timedOut = false;
+
+  constructor(pool: Transactions, connection: Connection, timeoutMs: number) {
+    this.pool = pool;
+    this.store = pool.store;
+    this.connection = connection;
+    this.timeoutMs = timeoutMs;
+    this.timer = pool.store.host?.clock.setTimer(timeoutMs, () => {
+      this.timedOut = true;
+      // Whatever statement is running goes with it.
+      pool.discard(connection);
+    });
+  }
+
+  assertInTime(): void {
+    if (!this.timedOut) return;
+    throw carillonError('CARILLON_TRANSACTION_TIMEOUT', `the transaction took longer than ${this.timeoutMs} ms`, {
+      limit: 'transactionMs',
+    });
+  }
+
+  async statement(sql: string, parameters: readonly SqlValue[]): Promise<Awaited<ReturnType<Connection['query']>>> {
+    this.assertInTime();
+    assertStatementAllowed(sql, this.store.options.schema);
+    try {
+      return await this.connection.query({ text: sql, values: parametersOf(parameters), queryMode: 'extended' });
+    } catch (error) {
+      this.assertInTime();
+      throw statementError(error);
+    }
+  }
+
+  async run(sql: string, parameters: readonly SqlValue[]): Promise<{ readonly changes: number }> {
+    const { rowCount } = await this.statement(sql, parameters);
+    return { changes: rowCount ?? 0 };
+  }
+
+  async all(sql: string, parameters: readonly SqlValue[]): Promise<readonly Readonly<Record<string, SqlValue>>[]> {
+    const { rows } = await this.statement(sql, parameters);
+    return rows as readonly Readonly<Record<string, SqlValue>>[];
+  }
+
+  async commit(batch: CommitBatch): Promise<CommitResult> {
+    this.assertInTime();
+    const { result, id } = await this.write(batch);
+    this.timer?.cancel();
+    try {
+      await this.connection.query('COMMIT');
+    } catch (error) {
+      this.pool.discard(this.connection);
+      if (!isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) throw storeError(error);
+      if (!(await this.wasCommitted(id))) throw error;
+    }
+    this.pool.give(this.connection);
+    this.store.sharing.committed(batch, result);
+    return result;
+  }
+
+  async write(batch: CommitBatch): Promise<{ readonly result: CommitResult; readonly id: string }> {
+    try {
+      const values = commitValues(batch, this.store.sharing.member, null);
+      const text = commitStatement(this.store.commitFunction, 'pg_current_xact_id()::text AS id, ');
+      const { rows } = await this.connection.query({ text, values });
+      const row = rows[0] as Readonly<Record<string, unknown>>;
+      return { result: commitResult(batch, row), id: row['id'] as string };
+    } catch (error) {
+      await this.rollback();
+      throw storeError(error);
+    }
+  }
+
+  async wasCommitted(id: string): Promise<boolean> {
+    for (;;) {
+      const rows = await this.store.rows({ text: 'SELECT pg_xact_status($1::xid8)', values: [id] });
+      const status = rows[0]?.[0];
+      if (status === 'committed') return true;
+      if (status !== 'in progress') return false;
+      // Its session has not noticed yet that nobody listens.
+      const { processId } = this.connection;
+      await this.store.rows({ text: 'SELECT pg_terminate_backend($1)', values: [processId] });
+    }
+  }
+
+  async rollback(): Promise<void> {
+    this.timer?.cancel();
+    if (this.timedOut) return;
+    try {
+      await this.connection.query('ROLLBACK');
+      this.pool.give(this.connection);
+    } catch {
+      // Broken: the server rolls back by itself.
+      this.pool.discard(this.connection);
+    }
+  }
+}

@@ -1,0 +1,16 @@
+export {
+  clientConfig,
+  connectorOf,
+  type Connection,
+  type ConnectionOptions,
+  type Connector,
+  type PgClient,
+  type PgPool,
+  type PgPoolClient,
+  type PostgresAddress,
+  type PostgresDatabase,
+  type Query,
+  type QueryAnswer,
+} from './connection.ts';
+export { databaseError, sqlStateOf } from './database-errors.ts';
+export { quoteIdentifier, quoteLiteral } from './identifiers.ts';
