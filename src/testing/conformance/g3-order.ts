@@ -1,4 +1,5 @@
-import { defineModule, fixed, noRetry } from '../../core/index.ts';
+import { defineModule, fixed, noRetry, type Bus, type Module } from '../../core/index.ts';
+import { realTurn } from '../fake-clock.ts';
 import { holds, same } from './check.ts';
 import {
   conformanceCase,
@@ -12,6 +13,7 @@ import {
   several,
   type ConformanceCase,
 } from './kit.ts';
+import { refusesOthers } from './refusals.ts';
 
 const BACKLOG = 5000;
 
@@ -285,5 +287,92 @@ export const g3: readonly ConformanceCase[] = [
       await kit.until(() => well.calls.length === 3 && ill.calls.length === 1, 'both');
       same([well.ids(), ill.ids()], [['e1', 'e2', 'e3'], ['e1']], 'attempts');
     },
+  ),
+
+  conformanceCase(
+    'G3-14',
+    'order of each key holds, without a loss or a double, while processes that share a subscription come and go',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const keys = Array.from({ length: 12 }, (_, n) => `k${n}`);
+      const handled: string[] = [];
+      const running = new Set<string>();
+      let published = 0;
+      let wanted = 0;
+      const shared = (): Module =>
+        handles(async ({ id, subject }) => {
+          holds(!running.has(subject as string), `one of key ${subject} at a time`);
+          running.add(subject as string);
+          await realTurn();
+          running.delete(subject as string);
+          handled.push(id);
+        });
+      const publish = async (bus: Bus): Promise<void> => {
+        const events = [0, 1, 2].flatMap(() => {
+          published++;
+          return keys.map((key) => happened(`${key}-${published}`, { key }));
+        });
+        wanted += events.length;
+        await bus.publish(events);
+      };
+      await kit.start([shared()]);
+      for (let round = 0; round < 3; round++) {
+        await publish(kit.bus);
+        const [second] = await Promise.all([kit.beside([shared()]), publish(kit.bus)]);
+        const [third] = await Promise.all([kit.beside([shared()]), publish(second)]);
+        await Promise.all([publish(kit.bus), publish(third)]);
+        await Promise.all([kit.leave(second), publish(third)]);
+        await Promise.all([kit.leave(third), publish(kit.bus)]);
+      }
+      await kit.until(() => handled.length >= wanted, 'all');
+      await kit.settle();
+      const log = (await kit.log()).map(({ id }) => id);
+      for (const key of keys) {
+        const ofKey = (ids: readonly string[]): string[] => ids.filter((id) => id.startsWith(`${key}-`));
+        same(ofKey(handled), ofKey(log), `key ${key}`);
+      }
+      same(handled.length, wanted, 'events handled');
+    },
+    'shared',
+  ),
+
+  conformanceCase(
+    'G3-15',
+    'total order holds across processes: one of them handles, the next takes over where it was',
+    async (kit) => {
+      if (!kit.capabilities.shared) return refusesOthers(kit);
+      const handled: string[] = [];
+      const by: number[] = [];
+      let running = 0;
+      const total = (process: number): Module =>
+        handles(
+          async ({ id }) => {
+            holds(++running === 1, 'one at a time, wherever');
+            await realTurn();
+            running--;
+            handled.push(id);
+            by.push(process);
+          },
+          { order: 'total' },
+        );
+      await kit.start([total(0)]);
+      const second = await kit.beside([total(1)]);
+      for (let n = 0; n < 30; n++) {
+        await Promise.all([kit.bus.publish(happened(`a${n}`)), second.publish(happened(`b${n}`))]);
+      }
+      await kit.until(() => handled.length === 60, 'all, by one');
+      same(new Set(by).size, 1, 'processes that handled');
+      const [first] = by;
+      if (first === 0) await kit.stop();
+      else await kit.leave(second);
+      const other = first === 0 ? second : kit.bus;
+      await other.publish(several(20, 'c'));
+      await kit.until(() => handled.length === 80, 'what came after');
+      same(new Set(by.slice(60)), new Set([first === 0 ? 1 : 0]), 'processes that handled after the first had left');
+      const log: string[] = [];
+      for await (const { event } of other.read()) log.push(event.id);
+      same(handled, log, 'handled, in the order of the log');
+    },
+    'shared',
   ),
 ];

@@ -70,6 +70,8 @@ export interface Kit {
   crash(): Promise<void>;
   /** Another process on the place. */
   beside(modules?: readonly Module[], options?: Partial<BusOptions>): Promise<Bus>;
+  /** Stops one of those cleanly. */
+  leave(bus: Bus): Promise<void>;
   /** Kills one of those. */
   kill(bus: Bus): Promise<void>;
   /** A transaction of an application's own. */
@@ -177,6 +179,11 @@ class CaseKit implements Kit {
     return bus;
   }
 
+  async leave(bus: Bus): Promise<void> {
+    await this.ended(bus.stop());
+    this.others.delete(bus);
+  }
+
   async kill(bus: Bus): Promise<void> {
     const { engine, clock } = this.others.get(bus) as Other;
     clock.alive = false;
@@ -190,16 +197,22 @@ class CaseKit implements Kit {
   }
 
   async stop(options?: { readonly deadlineMs?: number }): Promise<void> {
-    const { bus } = this;
-    let stopped = false;
-    const stopping = bus.stop(options).finally(() => {
-      stopped = true;
+    const stopping = this.bus.stop(options).finally(() => {
       this.running = null;
     });
-    stopping.catch(ignored);
+    await this.ended(stopping);
+  }
+
+  /** Lets time pass until it has ended. */
+  async ended(stopping: Promise<void>): Promise<void> {
+    let ended = false;
+    const ending = stopping.finally(() => {
+      ended = true;
+    });
+    ending.catch(ignored);
     await this.clock.settle();
-    while (!stopped) if (!(await this.clock.advanceToNext())) await realTurn();
-    await stopping;
+    while (!ended) if (!(await this.clock.advanceToNext())) await realTurn();
+    await ending;
   }
 
   async crash(): Promise<void> {
