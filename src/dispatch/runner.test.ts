@@ -639,7 +639,7 @@ describe('deliveries that are to be handled elsewhere', () => {
   it('lost, are aborted and settle nothing, and the runner goes on with what comes', async () => {
     const made = driven({ concurrency: 2, order: 'none' });
     await made.script.hand(...several(4));
-    const { signal } = made.calls[0]?.context as HandlerContext;
+    const { signal } = (made.calls[0] as { context: HandlerContext }).context;
     made.runner.lost();
     expect(signal.reason).toMatchObject({ code: 'CARILLON_LEASE_LOST' });
     expect(() => made.calls[1]?.context.publish(delivery(9).event)).toThrow(

@@ -69,8 +69,6 @@ export interface Connection {
 }
 
 export interface ConnectionOptions {
-  /** Sends statements without waiting for the answers to those before them. */
-  readonly pipeline?: boolean;
   /** Default: the name given with the address, else `carillon`. */
   readonly applicationName?: string;
 }
@@ -95,15 +93,14 @@ export function connectorOf(database: PostgresDatabase): Connector {
   const label = labelOf(config);
   return {
     label,
-    connect: async ({ pipeline = false, applicationName } = {}) => {
+    connect: async ({ applicationName } = {}) => {
       const client = new pg.Client({
         ...config,
         application_name: applicationName ?? config.application_name ?? 'carillon',
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         keepAlive: true,
-        ...({ pipeline } as object),
       });
-      const connection = new ClientConnection(client as unknown as AnyClient, label, () => client.end());
+      const connection = new ClientConnection(client, label, () => client.end());
       try {
         await client.connect();
       } catch (error) {
@@ -114,8 +111,7 @@ export function connectorOf(database: PostgresDatabase): Connector {
   };
 }
 
-/** The settings of a `pg` client for this database: for what needs more than a {@link Connection} can do. */
-export function clientConfig(database: PostgresDatabase): pg.ClientConfig {
+function clientConfig(database: PostgresDatabase): pg.ClientConfig {
   if (typeof database === 'string') return ofUrl(database);
   if (typeof database !== 'object' || database === null) throw invalid('a database is a URL, an address or { pool }');
   if ('pool' in database) throw invalid('a connection of its own is needed here: name the database by URL or address');
@@ -129,7 +125,7 @@ export function clientConfig(database: PostgresDatabase): pg.ClientConfig {
     database: dbname,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
-    ...(ssl === undefined ? {} : { ssl: ssl as boolean }),
+    ...(ssl === undefined ? {} : { ssl }),
     ...(name === undefined ? {} : { application_name: name }),
   };
 }

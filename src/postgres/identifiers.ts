@@ -17,9 +17,3 @@ export function quoteIdentifier(name: string, what: string = 'identifier'): stri
   if (new TextEncoder().encode(name).length > IDENTIFIER_BYTES_MAX) return refuse('is longer than 63 bytes');
   return `"${name.replaceAll('"', '""')}"`;
 }
-
-/** Text as an SQL literal, whatever it holds: for statements that take no parameters, such as CREATE DATABASE. */
-export function quoteLiteral(text: string): string {
-  const escaped = text.replaceAll("'", "''");
-  return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`;
-}

@@ -1,5 +1,4 @@
 export {
-  clientConfig,
   connectorOf,
   type Connection,
   type ConnectionOptions,
@@ -12,5 +11,5 @@ export {
   type Query,
   type QueryAnswer,
 } from './connection.ts';
-export { databaseError, sqlStateOf } from './database-errors.ts';
-export { quoteIdentifier, quoteLiteral } from './identifiers.ts';
+export { sqlStateOf } from './database-errors.ts';
+export { quoteIdentifier } from './identifiers.ts';

@@ -29,7 +29,7 @@ describeEngine(
       const crash = async (only?: Engine): Promise<void> => {
         if (only) return kill(only);
         const members = [...stores.values()].map(({ sharing }) => sharing.member);
-        for (const engine of [...stores.keys()]) kill(engine);
+        for (const engine of stores.keys()) kill(engine);
         // What others find out within seconds is told here at once, so that no case waits for it.
         await database.query(`SELECT carillon.bury_member(no) FROM unnest(array[${members.join(',')}]::int[]) AS no`);
       };
@@ -42,7 +42,7 @@ describeEngine(
         return { tx: client, commit: () => end('COMMIT'), rollback: () => end('ROLLBACK') };
       };
       const dispose = async (): Promise<void> => {
-        for (const engine of [...stores.keys()]) kill(engine);
+        for (const engine of stores.keys()) kill(engine);
         await Promise.all(clients.map((client) => client.end()));
         await database.drop();
       };

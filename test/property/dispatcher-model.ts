@@ -210,7 +210,10 @@ export class Simulation {
   buried(process: Process): void {
     this.history.push(`buried ${process.no}`);
     // What was published since it was killed may count as tried: nobody knows when it died.
-    if (process.over) return void [...this.known.values()].forEach((one) => one.crashes++);
+    if (process.over) {
+      for (const one of this.known.values()) one.crashes++;
+      return;
+    }
     process.over = true;
     this.ended(process);
   }
@@ -255,7 +258,7 @@ export class Simulation {
   }
 
   async stopAll(): Promise<void> {
-    for (const process of [...this.processes]) await this.stop(process);
+    for (const process of this.processes) await this.stop(process);
   }
 
   /** All that came to an end longer ago than this cannot be undone by a crash any more. */

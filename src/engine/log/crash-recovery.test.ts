@@ -8,13 +8,13 @@ import { logEngine } from './log-engine.ts';
 import type {
   CommitBatch,
   CommitResult,
-  DeliveryRow,
   StoreHost,
   StoreOpened,
   StoreQuery,
   StoreRows,
   StoreTransaction,
 } from './store.ts';
+import type { DeliveryRow } from './stored.ts';
 
 /** Each of these once stood in the source, and was found by the crash harness (docs/crash-testing.md). */
 

@@ -2,7 +2,8 @@ import { carillonError, type DeadLetter, type DeadLetterSelection } from '../../
 import type { EngineDeadLetters } from '../engine.ts';
 import { eventOf } from './rows.ts';
 import type { DeadChange, Sharing } from './sharing.ts';
-import type { DeliveryRow, LogStore } from './store.ts';
+import type { LogStore } from './store.ts';
+import type { DeliveryRow } from './stored.ts';
 import type { LogSubscription } from './subscription.ts';
 import type { LogWriter } from './writer.ts';
 

@@ -1,7 +1,7 @@
 import type { AttemptRecord, Event } from '../../core/index.ts';
 import type { Delivery } from '../engine.ts';
 import { eventOf, takeEvent } from './rows.ts';
-import type { DeliveryState, EventRow } from './store.ts';
+import type { DeliveryState, EventRow } from './stored.ts';
 
 /** A delivery as its subscription keeps it: what the port promises, and what is needed to settle it. */
 export class LogDelivery implements Delivery {

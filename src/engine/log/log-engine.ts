@@ -20,7 +20,8 @@ import { LogDeadLetters } from './dead-letters.ts';
 import { Membership } from './membership.ts';
 import { eventOf, rowOf } from './rows.ts';
 import { Schedule } from './schedule.ts';
-import type { EventRow, LogStore } from './store.ts';
+import type { LogStore } from './store.ts';
+import type { EventRow } from './stored.ts';
 import { LogSubscription } from './subscription.ts';
 import { LogWriter } from './writer.ts';
 

@@ -3,7 +3,8 @@ import { crashRecord, crashRecords, keepRecords } from './attempt-records.ts';
 import { LogDelivery } from './log-delivery.ts';
 import type { HeldKeyCount } from './sharing.ts';
 import type { PlaceInLog } from './state-codec.ts';
-import type { DeliveryRow, EventRow, LogStore } from './store.ts';
+import type { LogStore } from './store.ts';
+import type { DeliveryRow, EventRow } from './stored.ts';
 
 /**
  * What an earlier process left behind of a subscription, read in full before any of it is taken up: what is handed out

@@ -1,7 +1,7 @@
 import { keyOf, reviveEvent, type Event } from '../../core/index.ts';
 import type { EncodedEvent } from '../engine.ts';
 import { slotOf } from './slots.ts';
-import type { EventRow } from './store.ts';
+import type { EventRow } from './stored.ts';
 
 /** A row whose event is at hand. It is made once, and gets its place when it is committed. */
 export interface FreshRow extends EventRow {

@@ -1,6 +1,6 @@
 import { toError, type Timer } from '../../core/index.ts';
 import { eventOf } from './rows.ts';
-import type { ScheduledRow } from './store.ts';
+import type { ScheduledRow } from './stored.ts';
 import type { LogWriter } from './writer.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { SLOTS, SlotSet } from './slots.ts';
-import type { EventRow } from './store.ts';
+import type { EventRow } from './stored.ts';
 
 /** A share as it is stored: some slots of a subscription with their place in the log, held by one process. */
 export interface StoredShare {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/index.ts';
 import type { StoredShare } from './share.ts';
-import type { DeliveryRow } from './store.ts';
+import type { DeliveryRow } from './stored.ts';
 
 /**
  * What a log store adds when several processes share its log. Each process is a *member*; a subscription's slots are

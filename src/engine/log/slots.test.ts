@@ -8,7 +8,7 @@ describe('slotOf', () => {
   });
 
   it('spreads keys that differ little', () => {
-    const counts = new Array<number>(SLOTS).fill(0);
+    const counts = Array.from({ length: SLOTS }, () => 0);
     for (let no = 0; no < 64_000; no++) counts[slotOf(`customer-${no}`)] = (counts[slotOf(`customer-${no}`)] ?? 0) + 1;
     expect(Math.min(...counts)).toBeGreaterThan(850);
     expect(Math.max(...counts)).toBeLessThan(1150);

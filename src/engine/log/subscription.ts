@@ -30,7 +30,8 @@ import { Share, type StoredShare } from './share.ts';
 import type { Part, RowChange } from './sharing.ts';
 import { slotOf, SlotSet } from './slots.ts';
 import { decodePlace, encodePlace, type OpenPosition, type PlaceInLog } from './state-codec.ts';
-import type { DeliveryRow, DeliveryState, EventRow, LogStore, StateWrite, StoredSubscription } from './store.ts';
+import type { LogStore, StateWrite, StoredSubscription } from './store.ts';
+import type { DeliveryRow, DeliveryState, EventRow } from './stored.ts';
 import { openTransaction, transactionBeside } from './transaction.ts';
 import type { ArrangingSource, LogWriter } from './writer.ts';
 

@@ -1,6 +1,7 @@
 import { carillonError, toError, type SqlValue } from '../../core/index.ts';
 import type { AppendUnit, EngineTransaction } from '../engine.ts';
-import type { DeliveryRow, StoreTransaction } from './store.ts';
+import type { StoreTransaction } from './store.ts';
+import type { DeliveryRow } from './stored.ts';
 import type { LogWriter } from './writer.ts';
 
 /**

@@ -12,16 +12,8 @@ import {
 import type { AppendUnit, EncodedEvent, EngineHost } from '../engine.ts';
 import type { RecentEvents } from './recent-events.ts';
 import { rowOf, type FreshRow } from './rows.ts';
-import type {
-  CommitBatch,
-  CommitResult,
-  DeliveryRow,
-  EventRow,
-  LogStore,
-  StateWrite,
-  StoreTransaction,
-  StoreUnit,
-} from './store.ts';
+import type { CommitBatch, CommitResult, LogStore, StateWrite, StoreTransaction, StoreUnit } from './store.ts';
+import type { DeliveryRow, EventRow } from './stored.ts';
 import type { Answer, Part } from './sharing.ts';
 import { LogTail, type TailHost } from './tail.ts';
 

@@ -137,7 +137,7 @@ const deliveryJson = (row: DeliveryRow): unknown => ({
   data: row.data,
 });
 
-export const scheduledJson = (event: EventRow): Record<string, unknown> => {
+const scheduledJson = (event: EventRow): Record<string, unknown> => {
   const { slot, id, source, type, subject, time, attributes } = event;
   return {
     dedupe: dedupeOf(event),

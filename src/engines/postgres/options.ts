@@ -60,7 +60,7 @@ export function resolveOptions(given: PostgresOptions): ResolvedOptions {
     throw invalid('schema', `schema must be a name, and none that begins with pg_, not ${JSON.stringify(schema)}`);
   }
   return {
-    database: database as PostgresDatabase,
+    database,
     schema,
     leaseMs: number('leaseMs', leaseMs),
     lookMs: number('lookMs', lookMs),

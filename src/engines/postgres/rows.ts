@@ -20,8 +20,6 @@ export const eventColumns = (table: string): string =>
     .map((column) => `${table}.${column}`)
     .join(', ');
 
-export const EVENT_CELLS = 12;
-
 /** @param from the index of its first cell */
 export function eventOf(cells: Cells, from: number = 0): EventRow {
   const bytes = cells[from + 10] as Uint8Array | null;
