@@ -43,9 +43,6 @@ export class SlotSet implements Iterable<number> {
   }
 }
 
-/** Every slot. */
-export const allSlots: readonly number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
-
 /**
  * How many slots a process is due: as many as any other, the first ones one more where they do not divide evenly.
  * @param runners who runs the subscription, in an order that all of them see
