@@ -18,9 +18,11 @@ import type {
   Wake,
 } from '../../src/engine/log/index.ts';
 import type { Engine } from '../../src/engine/index.ts';
-import { allSlots } from '../../src/engine/log/slots.ts';
+import { SLOTS } from '../../src/engine/log/slots.ts';
 import { memoryLog, type MemoryLog } from '../../src/engines/memory/index.ts';
 import { UnreliableStore } from './unreliable-store.ts';
+
+const allSlots: readonly number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
 
 interface ShareRow {
   readonly no: number;
@@ -263,7 +265,7 @@ function sharingOf(store: SharedStore, clock: Clock): Sharing {
       store.answer(async () => {
         const due = [...log.scheduled.values()].map(({ dueMs }) => dueMs);
         const nextDueMs = due.length > 0 ? Math.min(...due) : null;
-        return { last: log.last, nextDueMs, changes: place.changes.length > 0, answers: false };
+        return { last: log.last, removed: 0, nextDueMs, changes: place.changes.length > 0, answers: false };
       }),
     onWake: (listener) => {
       store.listener = listener;

@@ -106,7 +106,7 @@ class LogEngine implements Engine {
     const { tail } = this.opened();
     await this.membership?.seen();
     const last = tail.known;
-    if (this.first === 0 && last > 0) {
+    if (this.first <= tail.removed && last > 0) {
       const { rows } = await this.store.read({ after: 0, upTo: last, limit: 1, scanMax: Number.MAX_SAFE_INTEGER });
       this.first = rows[0]?.position ?? 0;
     }
@@ -122,6 +122,7 @@ class LogEngine implements Engine {
   async readPage(query: EngineQuery): Promise<Page> {
     const writer = this.opened();
     await this.membership?.seen();
+    assertThere(query.after, writer.tail.removed);
     const { scanMax } = writer.limits;
     const last = Math.min(query.upTo ?? Number.MAX_SAFE_INTEGER, writer.tail.known);
     const start = query.sinceMs === undefined ? 0 : (await this.store.positionAt(query.sinceMs)) - 1;
@@ -215,6 +216,13 @@ class LogEngine implements Engine {
 
 function storedOf(row: EventRow): StoredEvent {
   return { position: row.position, recordedMs: row.recordedMs, event: eventOf(row) };
+}
+
+/** Who has read something goes on behind it, or hears of the gap; who begins at the beginning takes what there is. */
+function assertThere(after: number, removed: number): void {
+  if (after === 0 || after >= removed) return;
+  const message = `retention has removed the positions up to ${removed}, and what comes after ${after} is asked for; start at position ${removed + 1}`;
+  throw carillonError('CARILLON_GAP', message, { first: removed + 1 });
 }
 
 /** An engine on a log store: what `memory` and `sqlite` are made of. */

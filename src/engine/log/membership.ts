@@ -161,8 +161,9 @@ export class Membership {
 
   /** Resolves once this process knows of all that others had appended when it was called. */
   async seen(): Promise<void> {
-    const { last } = await this.sharing.look();
+    const { last, removed } = await this.sharing.look();
     this.writer.tail.heard(last);
+    this.writer.tail.removed = removed;
   }
 
   /** Something will be there to be seen, nobody knows when: looks at once, then at longer and longer intervals. */

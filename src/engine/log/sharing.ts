@@ -70,6 +70,8 @@ export interface Sharing {
 export interface Sight {
   /** The log's last position. */
   readonly last: number;
+  /** Retention has removed the positions up to this one; 0 for none. */
+  readonly removed: number;
   /** When the earliest scheduled event is due. */
   readonly nextDueMs: number | null;
   /** Whether there may be something for {@link Sharing.takeChanges}. */

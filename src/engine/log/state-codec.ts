@@ -74,6 +74,13 @@ export function encodePlace(
   return writer.bytes.slice(0, writer.at);
 }
 
+/** Every position up to this one is settled, or has a row of its own. @param state as {@link encodePlace} made it */
+export function settledUpTo(state: Uint8Array): number {
+  const { readUpTo, open } = decodePlace(state);
+  const [first] = open;
+  return first === undefined ? readUpTo : Math.min(readUpTo, first.position - 1);
+}
+
 export function decodePlace(bytes: Uint8Array): PlaceInLog {
   let at = 0;
   const number = (): number => {

@@ -38,6 +38,8 @@ export class LogTail {
   last: number;
   /** The longest that the log is known to be. */
   known: number;
+  /** Retention has removed the positions up to this one, as of the last look. */
+  removed = 0;
   waiting: Fifo<Own> = fifo();
   reading = false;
 

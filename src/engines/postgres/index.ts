@@ -1,10 +1,15 @@
 import type { Engine } from '../../engine/index.ts';
 import { logEngine } from '../../engine/log/index.ts';
-import { resolveOptions, type PostgresOptions, type PostgresSettings } from './options.ts';
+import {
+  resolveOptions,
+  type PostgresOptions,
+  type PostgresRetentionSettings,
+  type PostgresSettings,
+} from './options.ts';
 import { PostgresStore } from './store.ts';
 
 export type { PgClient, PgPool, PgPoolClient, PostgresAddress } from '../../postgres/index.ts';
-export type { PostgresOptions, PostgresSettings };
+export type { PostgresOptions, PostgresRetentionSettings, PostgresSettings };
 
 /**
  * An engine on PostgreSQL (15 or newer) that any number of processes share.

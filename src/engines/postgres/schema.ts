@@ -7,7 +7,7 @@ import { quoteIdentifier, type Connection } from '../../postgres/index.ts';
  * another is added. The table `schema_steps` says which have been taken. Processes that start at once take turns by an
  * advisory lock, and each step is a transaction with its entry in that table.
  */
-const STEPS = 3;
+const STEPS = 4;
 
 const stepFile = (step: number): URL => new URL(`sql/${String(step).padStart(4, '0')}.sql`, import.meta.url);
 

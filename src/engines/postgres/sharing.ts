@@ -286,12 +286,16 @@ export class PostgresSharing implements Sharing {
 
   async look(): Promise<Sight> {
     const values = [this.host.now(), this.asker];
-    const rows = await this.call('SELECT last, next_due, members, moved, changed, answered FROM look($1, $2)', values);
-    const [last, due, members, moved, changes, answers] = rows[0] as Cells;
+    const rows = await this.call(
+      'SELECT last, removed, next_due, members, moved, changed, answered FROM look($1, $2)',
+      values,
+    );
+    const [last, removed, due, members, moved, changes, answers] = rows[0] as Cells;
     this.members = members as number;
     if (moved === true) this.tell('log');
     return {
       last: Number(last),
+      removed: Number(removed),
       nextDueMs: due === null ? null : Number(due),
       changes: changes === true,
       answers: answers === true,

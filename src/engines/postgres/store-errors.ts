@@ -3,6 +3,8 @@ import { sqlStateOf } from '../../postgres/index.ts';
 
 /** Raised by our own functions: this process was declared dead by the others. */
 const FENCED = 'CA001';
+/** Raised by our own functions: retention has removed what is asked for. */
+const REMOVED = 'CA002';
 
 /** What the database said of a statement of the engine's own, in words of the catalogue. */
 export function storeError(thrown: unknown): Error {
@@ -10,6 +12,7 @@ export function storeError(thrown: unknown): Error {
   const error = toError(thrown);
   const sqlState = sqlStateOf(thrown);
   if (sqlState === FENCED) return carillonError('CARILLON_LEASE_LOST', error.message, {}, error);
+  if (sqlState === REMOVED) return carillonError('CARILLON_GAP', error.message, {}, error);
   if (sqlState === undefined) return error;
   return carillonError(
     'CARILLON_ENGINE_FAILED',

@@ -19,6 +19,7 @@ import { connectorOf, quoteIdentifier, type Connection, type Connector, type Que
 import { PostgresOutbox } from './outbox.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
+import { PostgresRetention } from './retention.ts';
 import { deliveryColumns, deliveryOf, eventColumns, eventOf, stateNumbers, type Cells } from './rows.ts';
 import { migrate } from './schema.ts';
 import { Outage, Session } from './session.ts';
@@ -47,6 +48,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   readonly outbox: Outbox;
   readonly outage: Outage = new Outage((reason) => this.host?.onUnreachable(reason));
   host: StoreHost | null = null;
+  retention: PostgresRetention | null = null;
   /** Of the connection that commits: see `next_epoch` in sql/0003.sql. */
   epoch = 0;
   /** The server's process of the last connection that committed: it must be at its end before another may. */
@@ -112,6 +114,13 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     });
     const [firstPosition, last, moment, due, indexed] = rows[0] as Cells;
     this.subjectsIndexed = indexed === true;
+    if (this.options.retention) {
+      this.retention = new PostgresRetention(
+        { log: host.log, now: this.now, rows: (query) => this.rows(query) },
+        this.options.retention,
+      );
+      this.retention.start();
+    }
     return {
       first: Number(firstPosition ?? 0),
       last: Number(last ?? 0),
@@ -304,11 +313,13 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   }
 
   async close(): Promise<void> {
+    await this.retention?.stop();
     await Promise.all([this.writer.close(), this.reader.close(), this.sharing.close(), this.transactions.close()]);
   }
 
   /** As the end of the process, for tests: connections are cut, and nobody is told. */
   kill(): void {
+    void this.retention?.stop();
     for (const part of [this.writer, this.reader, this.sharing, this.transactions]) part.kill();
   }
 }

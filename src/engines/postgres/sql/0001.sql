@@ -216,6 +216,8 @@ DECLARE
   newest segments;
 BEGIN
   SELECT * INTO newest FROM segments ORDER BY no DESC LIMIT 1;
+  -- The segment before it may have been closed early.
+  base := greatest(base, newest.first_position - 1);
   WHILE base + n > newest.last_position LOOP
     newest := add_segment();
     base := newest.first_position - 1;
@@ -354,6 +356,10 @@ BEGIN
   PERFORM lock_log();
   SELECT s.no, s.start INTO no, start FROM subscriptions s WHERE s.name = a_name;
   IF no IS NOT NULL THEN RETURN; END IF;
+  IF from_position > 1 AND from_position <= removed_up_to() THEN
+    RAISE EXCEPTION 'retention has removed the positions up to %; % has to start after them', removed_up_to(), a_name
+      USING ERRCODE = 'CA002';
+  END IF;
   start := CASE
     WHEN from_position IS NOT NULL THEN greatest(0, from_position - 1)
     WHEN from_moment IS NOT NULL THEN position_at(from_moment) - 1

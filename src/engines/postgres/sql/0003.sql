@@ -140,7 +140,7 @@ END $$;
 
 -- How far the log has come, when the next scheduled event is due, how many share it, and whether there is word for them.
 -- Moves what waits into the log; whether there was any.
-CREATE FUNCTION look(given_moment bigint, an_asker int, OUT last bigint, OUT next_due bigint, OUT members int,
+CREATE FUNCTION look(given_moment bigint, an_asker int, OUT last bigint, OUT removed bigint, OUT next_due bigint, OUT members int,
   OUT moved boolean, OUT changed boolean, OUT answered boolean)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -153,6 +153,7 @@ BEGIN
   END IF;
   -- Of what is visible: in the register there may be positions of a commit that is still under way.
   last := coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0);
+  removed := removed_up_to();
   next_due := (SELECT due FROM scheduled ORDER BY due, no LIMIT 1);
   members := (SELECT count(*) FROM members);
   changed := EXISTS (SELECT FROM changes);
