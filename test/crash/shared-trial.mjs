@@ -33,6 +33,7 @@ export class SharedTrial extends Trial {
   }
 
   any(random) {
+    this.assertAlive();
     const lives = [...this.living];
     return lives[Math.floor(random() * lives.length)];
   }
