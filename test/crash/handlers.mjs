@@ -47,7 +47,7 @@ async function writeEffect({ statements }, { id }, { tx }) {
 
 /** Ends an attempt as the lots of its events decide, and says so first: the record is there when the acknowledgement is. */
 function conclude(plan, world, events, context) {
-  if (plan.joins) for (const event of events) join(world, event, context);
+  if (plan.joins) for (const event of events) join(plan, world, event, context);
   const verdicts = events.map(({ data }) => verdictOf(plan, data, context.attempt, world.life));
   const verdict = verdicts.find((one) => one !== 'ok') ?? 'ok';
   record({ op: 'end', sub: plan.name, ids: events.map(({ id }) => id), ok: verdict === 'ok', late: isLate(context) });
@@ -59,11 +59,12 @@ function conclude(plan, world, events, context) {
 const isLate = ({ signal }) => signal.aborted || undefined;
 
 /** Publishes a follow-up as part of the attempt. Its id is new each time: a second copy is not to be hidden by deduplication. */
-function join({ definitions, life }, { id: cause, subject, data }, context) {
+function join(plan, { definitions, life }, { id: cause, subject, data }, context) {
   const brief = { lot: mixed(data.lot, 3000), life, scale: 0, cause };
   const event = definitions[types.follow](dataOf(brief), { subject, source: '/crash' });
   record({
     op: 'join',
+    sub: plan.name,
     cause,
     event: { id: event.id, type: event.type, key: subject, hash: hashOf(event.data), ...brief },
   });

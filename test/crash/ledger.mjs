@@ -58,7 +58,7 @@ export class Ledger {
   /** Events whose rows of the application's own are there. */
   orders = new Set();
   broken = [];
-  /** The latest event a running handler has joined to its acknowledgement, by life and cause. */
+  /** The latest event a running handler has joined to its acknowledgement, by life, subscription and cause. */
   openJoins = new Map();
   /** Whether several lives go on at once. Their records are in the order of the clock then. */
   shared = false;
@@ -157,9 +157,9 @@ export class Ledger {
     Object.assign(this.calls.get(`${life}/${call}`), { outcome: 'rolled-back', endedUs: t, endIndex: index });
   }
 
-  takeJoin({ event, cause, life, index }) {
+  takeJoin({ sub, event, cause, life, index }) {
     this.events.set(event.id, { ...event, calls: [], joins: [{ cause, life, index, ok: null }] });
-    this.openJoins.set(`${life}/${cause}`, event.id);
+    this.openJoins.set(`${life}/${sub}/${cause}`, event.id);
   }
 
   notesOf(sub, id) {
@@ -195,7 +195,7 @@ export class Ledger {
   takeEnd({ life, sub, ids, ok, t, index }) {
     for (const id of ids) {
       this.note(sub, id, { kind: ok ? 'ok' : 'failed', life, t, index, epoch: this.life(life).epoch });
-      const joined = this.openJoins.get(`${life}/${id}`);
+      const joined = this.openJoins.get(`${life}/${sub}/${id}`);
       if (joined !== undefined) this.events.get(joined).joins[0].ok = ok;
     }
   }

@@ -91,7 +91,8 @@ export class SharedTrial extends Trial {
     for (const life of this.living) {
       const failed = life.seen.get('engine-failed');
       if (failed) throw new TrialError(`the engine of life ${life.no} failed: ${failed.code} ${failed.message}`);
-      if (life.ended) throw new TrialError(`life ${life.no} ended by itself: ${life.seen.get('ended')?.message} ${life.errors}`);
+      if (life.ended)
+        throw new TrialError(`life ${life.no} ended by itself: ${life.seen.get('ended')?.message} ${life.errors}`);
     }
   }
 

@@ -8,4 +8,10 @@ const says = (level) => (message, fields) => {
 };
 
 /** A logger of the bus that tells the history what is out of the ordinary. */
-export const telling = { debug: nothing, info: nothing, warn: says('warn'), error: says('error'), child: () => telling };
+export const telling = {
+  debug: nothing,
+  info: nothing,
+  warn: says('warn'),
+  error: says('error'),
+  child: () => telling,
+};

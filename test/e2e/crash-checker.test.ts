@@ -265,6 +265,7 @@ function join(no: number): Entry {
   const id = `f${no}`;
   return {
     op: 'join',
+    sub: 'joiner',
     cause: 'a',
     life: 0,
     event: { id, type: 'crash.follow', key: 'k', hash: `#${id}`, lot: 1, life: 0 },

@@ -61,7 +61,8 @@ function* checkAgain(ledger, plan, id, notes) {
 /** A process whose lease is over begins nothing until it has another. */
 function* checkLeases({ name: sub }, id, notes) {
   for (const { kind, unleased, at, life } of notes) {
-    if (kind === 'begin' && unleased) yield { fault: 'inverted', rule: 'begins nothing without a lease', sub, id, at, life };
+    if (kind === 'begin' && unleased)
+      yield { fault: 'inverted', rule: 'begins nothing without a lease', sub, id, at, life };
   }
 }
 

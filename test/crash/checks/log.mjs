@@ -46,7 +46,8 @@ function* checkPublished({ byId }, { id, calls }) {
       yield { fault: 'phantom', rule: 'an event is where its publish said', id, at: stored.at, said: position, life };
     }
   }
-  if (calls.every(({ rollsBack }) => rollsBack)) yield { fault: 'phantom', rule: 'a rolled back event is not stored', id, at: stored.at };
+  if (calls.every(({ rollsBack }) => rollsBack))
+    yield { fault: 'phantom', rule: 'a rolled back event is not stored', id, at: stored.at };
   if (calls.every(isRefused)) yield { fault: 'phantom', rule: 'a refused event is not stored', id, at: stored.at };
 }
 

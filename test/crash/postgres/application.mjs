@@ -55,8 +55,8 @@ export class Application {
   async isAlone() {
     const { rows } = await this.pool.query(
       `SELECT (SELECT count(*) FROM carillon.members) = 1
-          AND NOT EXISTS (SELECT FROM carillon.shares WHERE owner IS DISTINCT FROM (SELECT no FROM carillon.members LIMIT 1))
-          AS alone`,
+          AND NOT EXISTS (SELECT FROM carillon.runners r JOIN carillon.shares s USING (subscription)
+                           WHERE s.owner IS DISTINCT FROM r.member) AS alone`,
     );
     return rows[0].alone;
   }

@@ -155,11 +155,7 @@ class Database {
   }
 
   isGone(pid, withinMs) {
-    return this.wait(
-      `NOT EXISTS (SELECT FROM ${SCHEMA}.members WHERE name LIKE '%:' || $1)`,
-      [String(pid)],
-      withinMs,
-    );
+    return this.wait(`NOT EXISTS (SELECT FROM ${SCHEMA}.members WHERE name LIKE '%:' || $1)`, [String(pid)], withinMs);
   }
 
   /** Server processes of the engine and the application. @param condition on pg_stat_activity */

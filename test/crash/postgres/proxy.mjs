@@ -88,11 +88,14 @@ class Link {
     const { random } = this.proxy;
     if (aimed !== 'stalled') return void (this.timer = setTimeout(() => this.cut(), AIMED_FOR_MS));
     for (const side of [this.client, this.server]) side.pause();
-    this.timer = setTimeout(() => {
-      if (random() < 0.5) return this.cut();
-      this.aimed = null;
-      for (const side of [this.client, this.server]) side.resume();
-    }, between(random, ...STALL_MS));
+    this.timer = setTimeout(
+      () => {
+        if (random() < 0.5) return this.cut();
+        this.aimed = null;
+        for (const side of [this.client, this.server]) side.resume();
+      },
+      between(random, ...STALL_MS),
+    );
   }
 
   cut() {
