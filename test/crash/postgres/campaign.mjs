@@ -5,7 +5,7 @@ const LIVES = 3;
 /** As long as a process may hang: short, so that a campaign sees many take-overs. */
 const LEASE_MS = 4_000;
 /** Several processes and a server share the machine. */
-const PACE = 10;
+const PACE = 25;
 
 /**
  * A mode of the PostgreSQL engine: several processes on one database, until something happens to some of them.
