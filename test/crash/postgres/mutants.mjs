@@ -130,4 +130,11 @@ export const mutants = [
     mode: 'kill',
     patches: [['engine/log/subscription.js', 'if (!next) return this.moveTo(this.writer.last);', 'if (!next) return;']],
   },
+  {
+    name: 'old-epoch-kept',
+    what: 'a process that was taken for dead commits with the epoch of its old membership',
+    mode: 'kill',
+    settings: { hangs: 1 },
+    patches: [[store, 'if (this.epochOf !== this.sharing.member)', 'if (this.epochOf < 0)']],
+  },
 ].map((mutant) => ({ cyclesMax, ...mutant }));
