@@ -98,6 +98,9 @@ export async function runCycles({
 function add(total, { cycles, verdict }, where) {
   total.cycles += cycles;
   for (const name of sums) total[name] += verdict[name];
+  for (const { op, ms } of verdict.records) {
+    if (op === 'handed-over' && ms !== null) total.handedOverMsMax = Math.max(total.handedOverMsMax ?? 0, ms);
+  }
   total.violations.push(...verdict.violations.map((one) => ({ ...one, ...where })));
 }
 

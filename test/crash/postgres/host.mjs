@@ -8,7 +8,7 @@ import { startPostgres } from '../../../scripts/postgres-server.mjs';
 import { MissingError } from '../commands.mjs';
 
 /** What the engine and the application connect as: no superuser, so that the connections kept for those are not theirs. */
-export const ROLE = 'carillon_crash';
+const ROLE = 'carillon_crash';
 const SCHEMA = 'carillon';
 const BACK_WITHIN_MS = 60_000;
 const POLL_MS = 20;
