@@ -6,7 +6,10 @@ import { runMs } from '../kill.mjs';
 const HANDED_OVER_WITHIN_MS = 10_000;
 /** One that hangs, when its lease is over. */
 const FENCED_WITHIN_MS = 20_000;
+/** By then the others have begun to handle what it had. */
+const HANGS_ON_MS = 200;
 const WATCHED_EVERY = 5;
+const WATCHED_AT = 2;
 /** Of the cycles that are not watched: shares of those in which a process takes leave, and in which one hangs. */
 const LEAVES = 0.15;
 const HANGS = 0.15;
@@ -17,7 +20,7 @@ export const kill = sharedMode({
     await sleep(runMs(random, cycle));
     const life = trial.any(random);
     const chance = random();
-    if (cycle % WATCHED_EVERY === WATCHED_EVERY - 1) await killWatched(trial, database, life);
+    if (cycle % WATCHED_EVERY === WATCHED_AT) await killWatched(trial, database, life);
     else if (chance < hangs) return hang(trial, database, life);
     else if (chance < hangs + LEAVES) await trial.leave(life);
     else await trial.kill(life);
@@ -44,6 +47,3 @@ async function hang(trial, database, life) {
   trial.resume(life);
   await trial.resumed();
 }
-
-/** The others have begun to handle what it had. */
-const HANGS_ON_MS = 200;
