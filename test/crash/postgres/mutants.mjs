@@ -1,6 +1,7 @@
 const transaction = 'engines/postgres/transaction.js';
 const store = 'engines/postgres/store.js';
 const log = 'engines/postgres/sql/0001.sql';
+const commit = 'engines/postgres/sql/0002.sql';
 /** Each cycle takes seconds. */
 const cyclesMax = 20;
 
@@ -21,7 +22,7 @@ export const mutants = [
     mode: 'kill',
     settings: { hangs: 1 },
     patches: [
-      [log, 'PERFORM assert_member(a_member, an_epoch);', 'NULL;'],
+      [commit, 'PERFORM assert_member(a_member, an_epoch);', 'NULL;'],
       [
         'engine/log/membership.js',
         'const alive = await this.sharing.renew();',
