@@ -8,7 +8,7 @@ const happened = defineEvent('test.happened');
 /** For a condition on the database or the bus. */
 const PATIENCE = { timeout: 20_000, interval: 20 };
 
-describe('a process that the others took for dead', () => {
+describe('members of a log in PostgreSQL', () => {
   let database: FreshDatabase;
   let client: pg.Client;
   let bus: Bus;
@@ -25,7 +25,7 @@ describe('a process that the others took for dead', () => {
     await database.drop();
   });
 
-  it('starts over once, and handles and commits again', async () => {
+  it('start over once when they were taken for dead, and handle and commit again', async () => {
     const warnings: string[] = [];
     const log = { ...silentLogger, warn: (message: string) => void warnings.push(message), child: () => log };
     bus = await createBus({ engine: postgres({ url: database.url, lookMs: 20 }), log });
@@ -47,5 +47,32 @@ describe('a process that the others took for dead', () => {
     const members = await client.query<{ no: number }>('SELECT no FROM carillon.members');
     expect(members.rows).toHaveLength(1);
     expect(members.rows[0]?.no).not.toBe(rows[0]?.no);
+  });
+
+  it('replace one that hangs with the lock of the log in its hands', async () => {
+    bus = await createBus({ engine: postgres({ url: database.url, lookMs: 20, leaseMs: 300 }) });
+    const handled: string[] = [];
+    await bus.subscribe(happened, ({ id }) => void handled.push(id), { name: 'mine', from: 'beginning' });
+    const hung = [new pg.Client(database.url), new pg.Client(database.url)];
+    for (const one of hung) {
+      one.on('error', () => undefined);
+      await one.connect();
+      await one.query('SET search_path = carillon');
+    }
+    const [first, second] = hung as [pg.Client, pg.Client];
+    const { rows } = await first.query<{ no: number }>("SELECT join_members('hung', 1) AS no");
+    const commit = `SELECT assert_member(${rows[0]?.no}, NULL), lock_log()`;
+    await first.query('BEGIN');
+    await first.query(commit);
+    // Has the lock when the first one is ended, and hangs with it too.
+    await second.query('BEGIN');
+    const waiting = second.query(commit).catch(() => undefined);
+
+    await client.query('BEGIN');
+    const { id } = await bus.publish(happened(undefined), { tx: client });
+    await client.query('COMMIT');
+    await vi.waitUntil(() => handled.includes(id), PATIENCE);
+    await waiting;
+    await Promise.all(hung.map((one) => one.end().catch(() => undefined)));
   });
 });

@@ -151,8 +151,13 @@ export class PostgresSharing implements Sharing {
     }
   }
 
+  /** Not over the reader: that one may be waiting for a lock that the dead one holds. */
   async bury(): Promise<boolean> {
-    const doubtful = await this.call('SELECT no, expired FROM doubtful_members($1, $2)', [this.member, this.leaseMs]);
+    const ask = async (text: string, values: readonly unknown[]): Promise<readonly Cells[]> => {
+      const { rows } = await this.onSession((connection) => connection.query({ text, values, rowMode: 'array' }));
+      return rows as unknown as readonly Cells[];
+    };
+    const doubtful = await ask('SELECT no, expired FROM doubtful_members($1, $2)', [this.member, this.leaseMs]);
     const now = this.clock.monotonic();
     const seen = new Set(doubtful.map(([no]) => no as number));
     for (const no of this.freeSince.keys()) if (!seen.has(no)) this.freeSince.delete(no);
@@ -161,7 +166,7 @@ export class PostgresSharing implements Sharing {
       const since = this.freeSince.get(no) ?? now;
       this.freeSince.set(no, since);
       if (!expired && now - since < Math.min(GRACE_MS, this.leaseMs)) continue;
-      const rows = await this.call('SELECT bury_member($1)', [no]);
+      const rows = await ask('SELECT bury_member($1)', [no]);
       found ||= rows[0]?.[0] === true;
     }
     if (found) this.tell('members');
