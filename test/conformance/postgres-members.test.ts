@@ -2,6 +2,8 @@ import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createBus, defineEvent, silentLogger, type Bus } from '../../src/index.ts';
 import { postgres } from '../../src/engines/postgres/index.ts';
+import { resolveOptions } from '../../src/engines/postgres/options.ts';
+import { PostgresStore } from '../../src/engines/postgres/store.ts';
 import { freshDatabase, type FreshDatabase } from '../postgres/fresh-database.ts';
 
 const happened = defineEvent('test.happened');
@@ -74,5 +76,17 @@ describe('members of a log in PostgreSQL', () => {
     await vi.waitUntil(() => handled.includes(id), PATIENCE);
     await waiting;
     await Promise.all(hung.map((one) => one.end().catch(() => undefined)));
+  });
+
+  it('that are dead leave no failed transaction to whoever reads next', async () => {
+    bus = await createBus({ engine: postgres({ url: database.url }) });
+    const store = new PostgresStore(resolveOptions({ url: database.url }));
+    const { no } = await store.openSubscription('some', 'beginning');
+    await store.sharing.join();
+    await client.query('SELECT carillon.bury_member($1)', [store.sharing.member]);
+    const [remains, names] = await Promise.allSettled([store.sharing.remains(no, [0]), store.subscriptionNames()]);
+    expect(remains).toMatchObject({ status: 'rejected', reason: { code: 'CARILLON_LEASE_LOST' } });
+    expect(names).toEqual({ status: 'fulfilled', value: ['some'] });
+    await store.close();
   });
 });
