@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sharedMode } from '../../postgres/campaign.mjs';
 import { runMs } from '../kill.mjs';
 
-/** A process that is gone is replaced by the others within seconds. */
-const HANDED_OVER_WITHIN_MS = 10_000;
+/** A process that is gone is replaced by the others within seconds; the machine may be busy. */
+const HANDED_OVER_WITHIN_MS = 20_000;
 /** One that hangs, when its lease is over. */
 const FENCED_WITHIN_MS = 20_000;
 /** By then the others have begun to handle what it had. */
