@@ -6,23 +6,26 @@ import { record } from './history.mjs';
 import { observe } from './observer.mjs';
 import { types } from './plan.mjs';
 import { verify } from './verify.mjs';
+import { telling } from './telling-log.mjs';
 import { work } from './work.mjs';
 
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const task = JSON.parse((await commands.next()).value);
 
-const { carillon, open } = await load(task.dist, task.engine);
+const { carillon, statements, open } = await load(task.dist, task.engine);
 const definitions = Object.fromEntries(
   Object.values(types).map((type) => [type, carillon.defineEvent(type, { data: carillon.typed?.() })]),
 );
-const world = { definitions, life: task.life, gate: null, openGate: () => undefined };
+const world = { definitions, statements, life: task.life, gate: null, openGate: () => undefined };
 if (task.gated) world.gate = new Promise((resolve) => (world.openGate = resolve));
 
 /** The bus, with observers from before its first delivery: modules are started by then, so theirs come through a hook. */
 async function start() {
   const watch = carillon.defineModule('watch', (m) => m.onStart(({ bus }) => observe(bus)));
-  const options = { engine: open(task), modules: [watch, moduleOf(carillon, world)], worker: `life ${task.life}` };
-  return await carillon.createBus(options);
+  const { engine, application } = open(task);
+  world.application = application;
+  const modules = [watch, moduleOf(carillon, world)];
+  return await carillon.createBus({ engine, modules, worker: `life ${task.life}`, log: telling });
 }
 
 try {

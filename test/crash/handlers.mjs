@@ -4,8 +4,6 @@ import { record } from './history.mjs';
 import { optionsOf, plans, types, verdictOf } from './plan.mjs';
 import { mixed } from './random.mjs';
 
-const EFFECTS = 'CREATE TABLE IF NOT EXISTS crash_effects (event TEXT NOT NULL)';
-
 /** The module under test: every plan a subscription, each attempt told to the history before and after it. */
 export function moduleOf({ defineModule }, world) {
   return defineModule('crash', (m) => {
@@ -23,7 +21,7 @@ function handlerOf(plan, world) {
   return async (event, context) => {
     if (plan.gated) await world.gate;
     await pause(plan, event, context.attempt);
-    if (plan.effects) await writeEffect(event, context);
+    if (plan.effects) await writeEffect(world, event, context);
     conclude(plan, world, [event], context);
   };
 }
@@ -42,27 +40,31 @@ async function pause(plan, { data }, attempt) {
   if (ms > 0) await sleep(ms);
 }
 
-async function writeEffect({ id }, { tx }) {
-  await tx.run(EFFECTS);
-  await tx.run('INSERT INTO crash_effects (event) VALUES (?)', [id]);
+async function writeEffect({ statements }, { id }, { tx }) {
+  if (statements.makeEffects) await tx.run(statements.makeEffects);
+  await tx.run(statements.insertEffect, [id]);
 }
 
 /** Ends an attempt as the lots of its events decide, and says so first: the record is there when the acknowledgement is. */
 function conclude(plan, world, events, context) {
-  if (plan.joins) for (const event of events) join(world, event, context);
+  if (plan.joins) for (const event of events) join(plan, world, event, context);
   const verdicts = events.map(({ data }) => verdictOf(plan, data, context.attempt, world.life));
   const verdict = verdicts.find((one) => one !== 'ok') ?? 'ok';
-  record({ op: 'end', sub: plan.name, ids: events.map(({ id }) => id), ok: verdict === 'ok' });
+  record({ op: 'end', sub: plan.name, ids: events.map(({ id }) => id), ok: verdict === 'ok', late: isLate(context) });
   if (verdict === 'give-up') context.giveUp('its lot is to be given up');
   if (verdict === 'fail') throw new Error('its lot is to fail');
 }
 
+/** Whether the attempt is over whatever its handler does: the deliveries are another process's. */
+const isLate = ({ signal }) => signal.aborted || undefined;
+
 /** Publishes a follow-up as part of the attempt. Its id is new each time: a second copy is not to be hidden by deduplication. */
-function join({ definitions, life }, { id: cause, subject, data }, context) {
+function join(plan, { definitions, life }, { id: cause, subject, data }, context) {
   const brief = { lot: mixed(data.lot, 3000), life, scale: 0, cause };
   const event = definitions[types.follow](dataOf(brief), { subject, source: '/crash' });
   record({
     op: 'join',
+    sub: plan.name,
     cause,
     event: { id: event.id, type: event.type, key: subject, hash: hashOf(event.data), ...brief },
   });

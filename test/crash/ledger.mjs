@@ -2,6 +2,13 @@ const takers = {
   invoke: 'takeInvoke',
   ok: 'takeOk',
   no: 'takeNo',
+  'rolled-back': 'takeRolledBack',
+  shared: 'takeShared',
+  disturbed: 'takeDisturbed',
+  paused: 'takePaused',
+  continued: 'takeContinued',
+  fenced: 'takeFenced',
+  order: 'takeOrder',
   join: 'takeJoin',
   batch: 'takeBatch',
   begin: 'takeBegin',
@@ -27,6 +34,11 @@ const takers = {
 
 const none = [];
 
+/** A process finds out within this time that the others took it for dead. */
+const FENCED_AFTER_US = 10_000_000;
+/** What a process was about to begin when it was paused it begins when it goes on. */
+const STARTED_BEFORE_US = 5_000;
+
 /**
  * The history, indexed by what the checks ask for. Records are numbered in the order they came: within one life that is
  * the order in which things happened.
@@ -43,15 +55,45 @@ export class Ledger {
   letters = new Map();
   states = new Map();
   effects = new Map();
+  /** Events whose rows of the application's own are there. */
+  orders = new Set();
   broken = [];
-  /** The latest event a running handler has joined to its acknowledgement, by life and cause. */
+  /** The latest event a running handler has joined to its acknowledgement, by life, subscription and cause. */
   openJoins = new Map();
+  /** Whether several lives go on at once. Their records are in the order of the clock then. */
+  shared = false;
+  /** By life: from when to when others had what it believed to have. */
+  lost = new Map();
 
   constructor(records) {
+    this.findLost(records);
     records.forEach((entry, index) => {
       this.unsure = entry.unsure === true;
+      this.void = entry.late === true || this.isLost(entry);
       this[takers[entry.op]]?.({ ...entry, index });
     });
+  }
+
+  /**
+   * When a process learns that it was taken for dead, it has been so since it was paused, or for some time since its
+   * connections were disturbed. What it says of deliveries in that time is void.
+   */
+  findLost(records) {
+    const since = new Map();
+    for (const { op, life, t } of records) {
+      if (op === 'paused') since.set(life, { paused: t });
+      else if (op === 'disturbed') since.set(life, { first: t, ...since.get(life) });
+      else if (op === 'fenced') {
+        const { paused, first = t } = since.get(life) ?? none;
+        const from = paused ?? Math.max(first, t - FENCED_AFTER_US);
+        this.lost.set(life, [...(this.lost.get(life) ?? none), { from, until: t }]);
+        since.delete(life);
+      }
+    }
+  }
+
+  isLost({ life, t }) {
+    return this.lost.has(life) && this.lost.get(life).some(({ from, until }) => t >= from && t <= until);
   }
 
   life(no) {
@@ -61,6 +103,10 @@ export class Ledger {
         no,
         epoch: 0,
         faultUs: Infinity,
+        /** Until then it is sure to have had what it held. */
+        aliveUs: this.lost.get(no)?.[0].from ?? Infinity,
+        pausedUs: null,
+        continuedUs: null,
         fault: null,
         failed: null,
         settling: -1,
@@ -73,8 +119,10 @@ export class Ledger {
     return life;
   }
 
-  takeInvoke({ life, call, events, batch, delayMs, t, index }) {
+  takeInvoke({ life, call, events, batch, delayMs, within = false, rollsBack = false, t, index }) {
     const made = {
+      within,
+      rollsBack,
       life,
       events,
       batch,
@@ -97,25 +145,33 @@ export class Ledger {
     Object.assign(made, { outcome: 'ok', results, endedUs: t, endIndex: index });
     const of = this.life(life);
     // One more link of the chain: this publish began after the acknowledgement that made the epoch.
-    if (made.epoch === of.epoch) of.epoch++;
+    // A transaction of the application's is no commit of the engine's.
+    if (!made.within && made.epoch === of.epoch) of.epoch++;
   }
 
   takeNo({ life, call, code, retryable, t, index }) {
     Object.assign(this.calls.get(`${life}/${call}`), { outcome: 'no', code, retryable, endedUs: t, endIndex: index });
   }
 
-  takeJoin({ event, cause, life, index }) {
+  takeRolledBack({ life, call, t, index }) {
+    Object.assign(this.calls.get(`${life}/${call}`), { outcome: 'rolled-back', endedUs: t, endIndex: index });
+  }
+
+  takeJoin({ sub, event, cause, life, index }) {
     this.events.set(event.id, { ...event, calls: [], joins: [{ cause, life, index, ok: null }] });
-    this.openJoins.set(`${life}/${cause}`, event.id);
+    this.openJoins.set(`${life}/${sub}/${cause}`, event.id);
   }
 
   notesOf(sub, id) {
     return this.deliveries.get(sub)?.get(id) ?? none;
   }
 
-  /** Adds `unsure`: it happened while the power was cut, so nothing of it may have lasted. */
+  /**
+   * Adds `unsure`: it happened while the power was cut, so nothing of it may have lasted; and `void`: the delivery was
+   * another process's by then.
+   */
   note(sub, id, made) {
-    const note = { ...made, unsure: this.unsure };
+    const note = { ...made, unsure: this.unsure, void: this.void };
     let ofSub = this.deliveries.get(sub);
     if (!ofSub) this.deliveries.set(sub, (ofSub = new Map()));
     const notes = ofSub.get(id);
@@ -131,14 +187,16 @@ export class Ledger {
   }
 
   takeBegin({ life, sub, id, at, attempt, hash, t, index }) {
-    this.note(sub, id, { kind: 'begin', life, at, attempt, hash, t, index });
+    const { continuedUs } = this.life(life);
+    const unleased = continuedUs !== null && t - continuedUs > STARTED_BEFORE_US;
+    this.note(sub, id, { kind: 'begin', life, at, attempt, hash, t, index, unleased });
   }
 
   takeEnd({ life, sub, ids, ok, t, index }) {
     for (const id of ids) {
       this.note(sub, id, { kind: ok ? 'ok' : 'failed', life, t, index, epoch: this.life(life).epoch });
-      const joined = this.openJoins.get(`${life}/${id}`);
-      if (joined !== undefined && sub === 'joiner') this.events.get(joined).joins[0].ok = ok;
+      const joined = this.openJoins.get(`${life}/${sub}/${id}`);
+      if (joined !== undefined) this.events.get(joined).joins[0].ok = ok;
     }
   }
 
@@ -154,8 +212,8 @@ export class Ledger {
   }
 
   undo(life, sub, id) {
-    const last = this.notesOf(sub, id).at(-1);
-    if (last?.kind === 'ok' && last.life === life) last.kind = 'undone';
+    const last = this.notesOf(sub, id).findLast((note) => note.life === life);
+    if (last?.kind === 'ok') last.kind = 'undone';
   }
 
   takeRedrive({ life, sub, id, index }) {
@@ -170,12 +228,38 @@ export class Ledger {
     const of = this.life(life);
     of.struck = t;
     of.faultUs = Math.min(of.faultUs, t);
+    of.aliveUs = Math.min(of.aliveUs, t);
   }
 
   takeFault({ life, t, index }) {
     const of = this.life(life);
     of.fault = { t, index };
     of.faultUs = Math.min(of.faultUs, t);
+  }
+
+  takeShared() {
+    this.shared = true;
+  }
+
+  takeDisturbed({ life, t }) {
+    const of = this.life(life);
+    of.faultUs = Math.min(of.faultUs, t);
+  }
+
+  takePaused({ life, t }) {
+    const of = this.life(life);
+    of.pausedUs = t;
+    of.faultUs = Math.min(of.faultUs, t);
+    of.aliveUs = Math.min(of.aliveUs, t);
+  }
+
+  takeContinued({ life, t }) {
+    this.life(life).continuedUs = t;
+  }
+
+  takeFenced({ life }) {
+    // What it begins from here on is its own again.
+    this.life(life).continuedUs = null;
   }
 
   takeEngineFailed({ life, t, code, index }) {
@@ -209,6 +293,11 @@ export class Ledger {
     this.letters = new Map();
     this.states = new Map();
     this.effects = new Map();
+    this.orders = new Set();
+  }
+
+  takeOrder({ id }) {
+    this.orders.add(id);
   }
 
   takeEffect({ id, times }) {

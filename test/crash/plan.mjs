@@ -109,6 +109,18 @@ export const plans = [
     effects: true,
     options: { transaction: true },
   },
+  {
+    name: 'posting',
+    types: [types.work],
+    part: 'f',
+    fails: 30,
+    poison: 2,
+    givesUp: 2,
+    pauseMs: 20,
+    joins: true,
+    effects: true,
+    options: { transaction: true },
+  },
   { name: 'follows', types: [types.follow], fails: 20, poison: 2, givesUp: 0, pauseMs: 0, options: {} },
   {
     name: 'gated',

@@ -42,7 +42,16 @@ export class Producer {
   newCall(chance) {
     if (chance < 0.12) return { events: [this.brief(), this.brief(), this.brief()], batch: true };
     if (chance < 0.2) return { events: [this.brief(types.later)], delayMs: between(this.random, 0, 300) };
+    if (chance < 0.34 && this.publisher.application) return this.newCallWithin(chance);
     return { events: [this.brief()] };
+  }
+
+  /** Within the application's own transaction, which is rolled back now and then. */
+  newCallWithin(chance) {
+    const call = { within: true, rollsBack: this.random() < 0.25 };
+    if (chance < 0.22) return { ...call, events: [this.brief(types.later)], delayMs: between(this.random, 0, 300) };
+    if (chance < 0.27) return { ...call, events: [this.brief(), this.brief()], batch: true };
+    return { ...call, events: [this.brief()] };
   }
 
   async publishNew(call) {

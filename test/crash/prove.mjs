@@ -5,8 +5,10 @@ import { faults } from './checker.mjs';
 import { scratchDirectory } from './cleanup.mjs';
 import { MissingError } from './commands.mjs';
 import { mutants } from './mutants.mjs';
+import { mutants as postgresMutants } from './postgres/mutants.mjs';
 import { runCycles } from './run.mjs';
 
+const byEngine = { sqlite: mutants, postgres: postgresMutants };
 const CYCLES_MAX = 100;
 const CYCLES_PER_TRIAL = 5;
 const modules = fileURLToPath(new URL('../../node_modules', import.meta.url));
@@ -16,9 +18,10 @@ const modules = fileURLToPath(new URL('../../node_modules', import.meta.url));
  * nothing in a good build says something only because it finds these.
  */
 export async function prove({ dist, engine, seed, mutants: names }) {
-  const unknown = names.filter((name) => !mutants.some((mutant) => mutant.name === name));
+  const known = byEngine[engine];
+  const unknown = names.filter((name) => !known.some((mutant) => mutant.name === name));
   if (unknown.length > 0) throw new MissingError(`there is no mutant ${unknown.join(', ')}`);
-  const wanted = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
+  const wanted = known.filter(({ name }) => names.length === 0 || names.includes(name));
   const verdicts = [];
   for (const mutant of wanted) {
     verdicts.push(await caught(mutant, { dist, engine, seed }));
@@ -31,11 +34,11 @@ export async function prove({ dist, engine, seed, mutants: names }) {
 
 async function caught(mutant, { dist, engine, seed }) {
   const copy = await mutated(dist, mutant);
-  const { mode, settings } = mutant;
+  const { mode, settings, cyclesMax = CYCLES_MAX } = mutant;
   try {
     const total = await runCycles({
       mode,
-      cycles: CYCLES_MAX,
+      cycles: cyclesMax,
       cyclesPerTrial: mutant.cyclesPerTrial ?? CYCLES_PER_TRIAL,
       seed,
       settings: { dist: join(copy.directory, 'dist'), engine, ...settings },

@@ -1,18 +1,24 @@
 import { attributesOf, dataOf, hashOf, partOf } from './events.mjs';
 import { record } from './history.mjs';
 
+/** To be published again with the same ids: refused for want of room, or with an outcome that is not known. */
+const isPassing = ({ code }, { within, rollsBack }) =>
+  !rollsBack && (within || code === 'CARILLON_STORAGE_FULL' || code === 'CARILLON_DATABASE_UNREACHABLE');
+
 /** Publishes events given in short, and tells the history before and after. */
 export class Publisher {
   calls = 0;
-  /** Refused for want of room, to be repeated with the same ids. */
+  /** Calls to be repeated with the same ids. */
   refused = [];
 
-  constructor(bus, definitions) {
+  /** @param application publishes in its own transactions; undefined where the engine knows none */
+  constructor(bus, definitions, application) {
     this.bus = bus;
+    this.application = application;
     this.definitions = definitions;
   }
 
-  /** @param call `{ events, batch, delayMs }`. Resolves with whether it went through; never rejects. */
+  /** @param call `{ events, batch, delayMs, within, rollsBack }`; `within` the application's own transaction. Resolves with whether it went through; never rejects. */
   async publish(call) {
     const no = this.calls++;
     const made = call.events.map((brief) => this.definitions[brief.type](dataOf(brief), attributesOf(brief)));
@@ -21,11 +27,19 @@ export class Publisher {
       part: partOf(brief),
       hash: hashOf(made[index].data),
     }));
-    const { batch = false, delayMs } = call;
-    record({ op: 'invoke', call: no, events, batch, delayMs });
+    const { batch = false, delayMs, within, rollsBack } = call;
+    record({ op: 'invoke', call: no, events, batch, delayMs, within, rollsBack });
     try {
       const options = delayMs === undefined ? {} : { delayMs };
-      const answer = batch ? await this.bus.publish(made, options) : [await this.bus.publish(made[0], options)];
+      const publish = async (more) =>
+        batch ? await this.bus.publish(made, more) : [await this.bus.publish(made[0], more)];
+      let answer;
+      if (within) await this.application.within(call, async (tx) => (answer = await publish({ ...options, tx })));
+      else answer = await publish(options);
+      if (rollsBack) {
+        record({ op: 'rolled-back', call: no });
+        return false;
+      }
       const results = answer.map(({ position, duplicate, scheduledMs }) => ({ position, duplicate, scheduledMs }));
       record({ op: 'ok', call: no, results });
       return true;
@@ -37,7 +51,7 @@ export class Publisher {
         retryable: error.retryable,
         message: error.message,
       });
-      if (error.code === 'CARILLON_STORAGE_FULL') this.refused.push(call);
+      if (isPassing(error, call)) this.refused.push(call);
       return false;
     }
   }

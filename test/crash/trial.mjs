@@ -1,9 +1,13 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { check } from './checker.mjs';
 import { History } from './history.mjs';
 import { Life } from './life.mjs';
 import { plans } from './plan.mjs';
 
 const READY_WITHIN_MS = 20_000;
+/** Longer than all that a life which verifies waits for by itself. */
+const VERIFIED_WITHIN_MS = 300_000;
 
 /** Records that say that something is durable, or certainly is not. */
 const claims = new Set(['ok', 'no', 'settling', 'barrier', 'stopped', 'engine-failed', 'ended']);
@@ -19,7 +23,7 @@ export class Trial {
   pending = new Map();
   /** Scheduled events acknowledged and not seen yet. */
   scheduled = new Set();
-  /** Calls of the life at hand, by number. */
+  /** Calls without an answer, by life and number. */
   calls = new Map();
 
   /** @param settings `{ directory, dist, engine, seed, sync, reserveBytes, scale, pace, env, wrap }` */
@@ -31,10 +35,14 @@ export class Trial {
   spawn(extra = {}) {
     const { env, wrap, ...settings } = { ...this.settings, ...extra };
     const no = this.lives++;
-    this.calls = new Map();
-    const again = [...this.pending.values()];
+    const again = this.unanswered();
     const task = { role: 'work', life: no, ...settings, again, scheduled: [...this.scheduled] };
     return new Life({ no, task, env, wrap }, this.history, (entry) => this.follow(entry));
+  }
+
+  /** What a new life publishes again. */
+  unanswered() {
+    return [...this.pending.values()];
   }
 
   /** Starts a life and waits until it delivers and publishes. */
@@ -48,13 +56,17 @@ export class Trial {
   }
 
   follow(entry) {
+    const call = `${entry.life}/${entry.call}`;
     if (entry.op === 'invoke') {
-      const { events, batch, delayMs } = entry;
+      const { events, batch, delayMs, within, rollsBack, life } = entry;
+      // What is rolled back is not to be there, and nobody wants it again.
+      if (rollsBack) return;
       const brief = events.map(({ part: _part, hash: _hash, ...rest }) => rest);
-      this.calls.set(entry.call, entry);
-      this.pending.set(events[0].id, { events: brief, batch, delayMs });
+      this.calls.set(call, entry);
+      this.pending.set(events[0].id, { events: brief, batch, delayMs, within, life });
     } else if (entry.op === 'ok') {
-      const { events } = this.calls.get(entry.call);
+      const { events } = this.calls.get(call);
+      this.calls.delete(call);
       this.pending.delete(events[0].id);
       if (entry.results[0].scheduledMs !== null) this.scheduled.add(events[0].id);
     } else if (entry.op === 'begin') this.scheduled.delete(entry.id);
@@ -88,6 +100,8 @@ export class Trial {
     const faultless = { role: 'verify', env: {}, wrap: undefined, gated: false };
     for (let times = 0; times < 2; times++) {
       const life = await this.start(faultless);
+      await life.next(() => false, VERIFIED_WITHIN_MS);
+      if (!life.ended) throw new TrialError(`life ${life.no}, which verifies, does not come to its end`);
       const { code } = await life.end();
       if (code === 0 && life.seen.has('stopped')) continue;
       const why = life.seen.get('ended')?.message ?? `code ${code}: ${life.errors}`;
@@ -95,5 +109,11 @@ export class Trial {
     }
     const { records } = this.history;
     return { ...check(records, plans), records };
+  }
+
+  /** Leaves the history in a directory, for whoever looks for a cause. */
+  write(directory) {
+    const lines = this.history.records.map((one) => `${JSON.stringify(one)}\n`);
+    writeFileSync(join(directory, 'history.jsonl'), lines.join(''));
   }
 }

@@ -7,11 +7,18 @@ import { Publisher } from './publisher.mjs';
 const IDLE_WITHIN_MS = 60_000;
 const SCHEDULED_WITHIN_MS = 10_000;
 const PAGE = 500;
+const AGAIN_MS = 50;
+/** A lease after the start of a server nobody is taken for dead. */
+const ALONE_WITHIN_MS = 30_000;
 
 /** Without any fault: lets everything come to its end, tells how each subscription and the log stand, and stops cleanly. */
 export async function verify(bus, world, task) {
-  const publisher = new Publisher(bus, world.definitions);
+  const publisher = new Publisher(bus, world.definitions, world.application);
+  if (world.application && !(await world.application.alone(ALONE_WITHIN_MS))) {
+    record({ op: 'broken', what: `what dead processes had is taken over within ${ALONE_WITHIN_MS} ms` });
+  }
   await Promise.all(task.again.map((call) => publisher.publish(call)));
+  while (publisher.refused.length > 0 && !(await publisher.repeatRefused())) await sleep(AGAIN_MS);
   await scheduledAppended(bus, new Set(task.scheduled));
   await idle(bus, ({ name, held }) => held === 0 || holds(name));
   await redriveHolding(bus);
@@ -71,10 +78,10 @@ async function redriveHolding(bus) {
 }
 
 /** What handlers wrote to the engine's database themselves, read by a handler, since only one has a transaction. */
-async function tellEffects(bus, { definitions, life }, publisher) {
+async function tellEffects(bus, { definitions, statements, application, life }, publisher) {
   const { promise, resolve } = withResolvers();
   const read = async (_event, { tx }) => {
-    await tx.run('CREATE TABLE IF NOT EXISTS crash_effects (event TEXT NOT NULL)');
+    if (statements.makeEffects) await tx.run(statements.makeEffects);
     resolve(await tx.all('SELECT event, count(*) AS times FROM crash_effects GROUP BY event'));
   };
   const options = { name: 'audit', from: 'now', transaction: true };
@@ -84,6 +91,7 @@ async function tellEffects(bus, { definitions, life }, publisher) {
   });
   for (const { event, times } of await promise) record({ op: 'effect', id: event, times: Number(times) });
   await handle.stop();
+  for (const id of (await application?.orders()) ?? []) record({ op: 'order', id });
 }
 
 function withResolvers() {

@@ -7,12 +7,14 @@ import { between, randomFrom } from './random.mjs';
 
 const GATED = 40;
 const REPEAT_MS = 50;
+/** How long all clients of a pool are taken. */
+const HOG_MS = [200, 1500];
 /** Events that fill a disk in little time. */
 const FILLING_SCALE = 60;
 
 /** Publishes until it is killed, and does on the way what it is told to. */
 export async function work(bus, world, task, commands) {
-  const publisher = new Publisher(bus, world.definitions);
+  const publisher = new Publisher(bus, world.definitions, world.application);
   await settleOldLetters(bus);
   // What the life before left unknown or refused is repeated, beside new events.
   void Promise.all(task.again.map((call) => publisher.publish(call)));
@@ -20,7 +22,7 @@ export async function work(bus, world, task, commands) {
   for (const producer of producers) void producer.run();
   if (task.gated) await publishGated(publisher, task);
   void repeatForEver(publisher);
-  for await (const command of commands) await steps[command]({ bus, world, task, publisher });
+  for await (const command of commands) await steps[command]({ bus, world, task, publisher, producers });
 }
 
 /** Redrives most dead letters that hold back their key, and discards the others. */
@@ -31,9 +33,14 @@ async function settleOldLetters(bus) {
       const discards = letter.event.data.lot % 5 === 0;
       record({ op: discards ? 'discard' : 'redrive', sub: name, id: letter.event.id, at: letter.position });
       const selection = { subscription, positions: [letter.position] };
-      await (discards ? bus.deadLetters.discard(selection) : bus.deadLetters.redrive(selection));
+      await (discards ? bus.deadLetters.discard(selection) : bus.deadLetters.redrive(selection)).catch(unlessGone);
     }
   }
+}
+
+/** Another process that shares the log may have been faster. */
+function unlessGone(error) {
+  if (error.code !== 'CARILLON_DEAD_LETTER_UNKNOWN') throw error;
 }
 
 async function publishGated(publisher, { seed, life }) {
@@ -59,6 +66,17 @@ async function repeatForEver(publisher) {
 
 /** What the harness can ask for while the workload runs. */
 const steps = {
+  /** Takes leave of the processes that go on. */
+  stop: async ({ bus, producers }) => {
+    for (const producer of producers) producer.running = false;
+    await bus.stop();
+    record({ op: 'stopped' });
+    process.exit(0);
+  },
+
+  /** The application keeps all the clients of its pool busy for a while. */
+  hog: ({ world, task }) => world.application.hog(between(randomFrom(task.seed + task.life), ...HOG_MS)),
+
   /** Publishes large events until the disk is full. */
   fill: async ({ publisher, task }) => {
     const filler = new Producer(PRODUCERS, { publisher, ...task, scale: FILLING_SCALE });

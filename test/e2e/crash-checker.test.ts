@@ -247,6 +247,77 @@ describe('the checker of the crash harness', () => {
     expect(verdict(history(2), joiner).rules).toEqual(['no second follow-up']);
   });
 
+  describe('where several processes share the log', () => {
+    const shared: Entry = { op: 'shared', life: -1 };
+    const at = (t: number, ...entries: readonly Entry[]) => entries.map((entry) => ({ ...entry, t }));
+    /** Published by life 0, and handled by it; then what others do; then what is found at the end. */
+    const history = (...others: readonly Entry[]): Entry[] => [
+      shared,
+      ...published('a', 1),
+      ...published('b', 2),
+      ...at(10, begin('a', 1), end('a')),
+      ...at(11, begin('b', 2)),
+      ...others,
+      ready,
+      stored('a', 1),
+      stored('b', 2),
+    ];
+    const b = end('b');
+
+    it('finds nothing in a good history, whoever handles', () => {
+      expect(verdict(history(...at(12, b)))).toEqual({ counts: none, rules: [] });
+      const takenOver = [...at(12, strike()), ...at(13, begin('b', 2, { life: 1, attempt: 2 }), end('b', { life: 1 }))];
+      expect(verdict(history(...takenOver))).toEqual({ counts: none, rules: [] });
+    });
+
+    it('counts what a living process handled and handed over all the same', () => {
+      const again = begin('a', 1, { life: 1, attempt: 2 });
+      expect(verdict(history(...at(12, b, again, end('a', { life: 1 })))).rules).toEqual(['handled once']);
+    });
+
+    it('counts two of one key at once, by two processes', () => {
+      const beside = begin('b', 2, { life: 1, attempt: 2 });
+      expect(verdict(history(...at(12, beside, end('b', { life: 1 })), ...at(13, b))).rules).toEqual(['one at a time']);
+    });
+
+    it('takes what a process that hung says of what others have for void, and lets it begin nothing', () => {
+      const hung = [
+        ...at(12, { op: 'paused', life: 0 }),
+        ...at(20, begin('b', 2, { life: 1, attempt: 2 }), end('b', { life: 1 })),
+        ...at(10_000, { op: 'continued', life: 0 }),
+      ];
+      const fenced = { op: 'fenced', life: 0 };
+      expect(verdict(history(...hung, ...at(10_001, b), ...at(30_000, fenced)))).toEqual({ counts: none, rules: [] });
+      const begun = at(20_000, begin('b', 2, { attempt: 3 }));
+      expect(verdict(history(...hung, ...begun, ...at(30_000, fenced))).rules).toEqual([
+        'begins nothing without a lease',
+      ]);
+    });
+
+    it('holds events to the transaction of the application they were published in', () => {
+      const within = (id: string, rollsBack: boolean): Entry[] => {
+        const call = calls++;
+        return [
+          { op: 'invoke', call, events: [event(id)], batch: false, within: true, rollsBack, life: 0 },
+          rollsBack
+            ? { op: 'rolled-back', call, life: 0 }
+            : { op: 'ok', call, results: [{ position: null, duplicate: false, scheduledMs: null }], life: 0 },
+        ];
+      };
+      const order = (id: string): Entry => ({ op: 'order', id, life: 9 });
+      const found = [...history(b), stored('c', 3), ...handled('c', 3)];
+      expect(verdict([...within('c', false), ...found, order('c')])).toEqual({ counts: none, rules: [] });
+      expect(verdict([...within('c', false), ...found]).rules).toEqual([
+        'an event is not stored without the rows of its transaction',
+      ]);
+      expect(verdict([...within('d', false), ...history(b), order('d')]).rules).toEqual([
+        'an acknowledged event is in the log',
+        'an event is stored with the rows of its transaction',
+      ]);
+      expect(verdict([...within('c', true), ...found]).rules).toContain('a rolled back event is not stored');
+    });
+  });
+
   it('counts promises that are none of these as broken', () => {
     expect(verdict([...good, { op: 'broken', what: 'publishing did not resume', life: 0 }]).counts).toEqual({
       ...none,
@@ -265,6 +336,7 @@ function join(no: number): Entry {
   const id = `f${no}`;
   return {
     op: 'join',
+    sub: 'joiner',
     cause: 'a',
     life: 0,
     event: { id, type: 'crash.follow', key: 'k', hash: `#${id}`, lot: 1, life: 0 },

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   carillonError,
   defaultLimits,
@@ -14,6 +14,7 @@ import { fakeClock } from '../../testing/index.ts';
 import type { Delivery, EncodedEvent, Engine, EngineSubscription, SubscriptionSpec } from '../engine.ts';
 import { logEngine } from './log-engine.ts';
 import type { CommitBatch, StoreTransaction } from './store.ts';
+import type { LogWriter } from './writer.ts';
 
 const event = (id: string, type = 't', subject?: string): Event =>
   makeEvent({ specversion: '1.0', id, source: '/s', type, subject }, null);
@@ -118,6 +119,28 @@ describe('a log engine', () => {
     await first.close();
     await (await engine.subscribe(spec())).close();
     expect(await engine.subscriptionNames()).toEqual(['m.h']);
+    await engine.close();
+  });
+
+  it('passes over positions at the end of the log that nothing is at', async () => {
+    const log = memoryLog();
+    const { engine } = await opened({ log });
+    const source = await engine.subscribe(spec());
+    await engine.append(unit('a'));
+    const first = await pull(source);
+    const next = pull(source);
+    // Given out by another process, whose transaction was then rolled back.
+    log.last = 4;
+    const { tail } = (engine as unknown as { readonly writer: LogWriter }).writer;
+    const looks = vi.spyOn(tail.recent, 'covers');
+    looks.mockImplementation(() => {
+      if (looks.mock.calls.length > 100) throw new Error('it looks for ever');
+      return true;
+    });
+    tail.heard(4);
+    await vi.waitUntil(() => tail.last === 4);
+    await engine.append(unit('b'));
+    expect([...first, ...(await next)].map(({ position }) => position)).toEqual([1, 5]);
     await engine.close();
   });
 

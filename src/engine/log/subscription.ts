@@ -515,7 +515,8 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
     const { recent } = this.writer;
     for (let index = recent.indexAfter(this.readUpTo); this.mayReadOn(demand, handed); index++) {
       const next = recent.at(index);
-      if (!next) return;
+      // Positions that were given out and taken back are at the end of the log now and then: there is nothing at them.
+      if (!next) return this.moveTo(this.writer.last);
       this.look(next, next.fresh, demand, handed);
     }
   }

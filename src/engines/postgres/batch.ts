@@ -86,7 +86,7 @@ export function commitValues(batch: CommitBatch, member: number, epoch: number |
     states.length === 0 ? null : states.map(({ share }) => share),
     states.length === 0 ? null : states.map(({ version }) => version),
     states.length === 0 ? null : states.map(({ state }) => Buffer.from(state)),
-    some(put, deliveryJson),
+    some(lastOf(put, remove), deliveryJson),
     some(remove, ({ subscription, position }) => ({ s: subscription, p: position })),
     some(schedule, ({ event, dueMs }) => ({ ...scheduledJson(event), due: dueMs })),
     some(unschedule, (one) => ({ ...one, dedupe: dedupeOf(one) })),
@@ -122,6 +122,14 @@ function shapes(units: readonly StoreUnit[]): string | null {
       ...(scheduled === undefined ? {} : { scheduled }),
     })),
   );
+}
+
+/** One statement writes each row once: the last of what is put, and nothing of what is removed after all. */
+function lastOf(put: CommitBatch['put'], remove: CommitBatch['remove']): readonly DeliveryRow[] {
+  if (put.length === 0) return put;
+  const last = new Map(put.map((row) => [`${row.subscription}/${row.position}`, row]));
+  for (const { subscription, position } of remove) last.delete(`${subscription}/${position}`);
+  return last.size === put.length ? put : [...last.values()];
 }
 
 const deliveryJson = (row: DeliveryRow): unknown => ({

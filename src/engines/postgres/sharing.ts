@@ -151,8 +151,13 @@ export class PostgresSharing implements Sharing {
     }
   }
 
+  /** Not over the reader: that one may be waiting for a lock that the dead one holds. */
   async bury(): Promise<boolean> {
-    const doubtful = await this.call('SELECT no, expired FROM doubtful_members($1, $2)', [this.member, this.leaseMs]);
+    const ask = async (text: string, values: readonly unknown[]): Promise<readonly Cells[]> => {
+      const { rows } = await this.onSession((connection) => connection.query({ text, values, rowMode: 'array' }));
+      return rows as unknown as readonly Cells[];
+    };
+    const doubtful = await ask('SELECT no, expired FROM doubtful_members($1, $2)', [this.member, this.leaseMs]);
     const now = this.clock.monotonic();
     const seen = new Set(doubtful.map(([no]) => no as number));
     for (const no of this.freeSince.keys()) if (!seen.has(no)) this.freeSince.delete(no);
@@ -161,7 +166,7 @@ export class PostgresSharing implements Sharing {
       const since = this.freeSince.get(no) ?? now;
       this.freeSince.set(no, since);
       if (!expired && now - since < Math.min(GRACE_MS, this.leaseMs)) continue;
-      const rows = await this.call('SELECT bury_member($1)', [no]);
+      const rows = await ask('SELECT bury_member($1)', [no]);
       found ||= rows[0]?.[0] === true;
     }
     if (found) this.tell('members');
@@ -218,36 +223,43 @@ export class PostgresSharing implements Sharing {
   async remains(subscription: number, slots: readonly number[]): Promise<Remains> {
     const values = [subscription, slots];
     try {
-      return await this.host.reader.run(async (connection) => {
-        await connection.query('BEGIN');
-        await connection.query({ text: 'SELECT forget_changes($1, $2, $3)', values: [this.member, ...values] });
-        const rows = await connection.query({
-          text: `SELECT ${deliveryColumns} FROM deliveries d
-                  WHERE d.subscription = $1 AND d.slot = ANY ($2) AND d.state IN (0, 1, 4) ORDER BY d.position`,
-          values,
-          rowMode: 'array',
-        });
-        const keys = await connection.query({
-          text: `SELECT key, count(*) FILTER (WHERE state = 2) AS held, count(*) FILTER (WHERE state = 3) AS holding
-                   FROM deliveries WHERE subscription = $1 AND slot = ANY ($2) AND key IS NOT NULL
-                    AND (state = 2 OR (state = 3 AND holds)) GROUP BY key`,
-          values,
-        });
-        await connection.query('COMMIT');
-        return {
-          rows: (rows.rows as unknown as readonly Cells[]).map(deliveryOf),
-          keys: keys.rows.map(
-            (row): HeldKeyCount => ({
-              key: row['key'] as string,
-              held: Number(row['held']),
-              holding: Number(row['holding']),
-            }),
-          ),
-        };
-      });
+      return await this.host.reader.run((connection) => this.readRemains(connection, values));
     } catch (error) {
-      await this.host.reader.run((connection) => connection.query('ROLLBACK'));
       throw storeError(error);
+    }
+  }
+
+  async readRemains(connection: Connection, values: readonly unknown[]): Promise<Remains> {
+    await connection.query('BEGIN');
+    try {
+      await connection.query({ text: 'SELECT forget_changes($1, $2, $3)', values: [this.member, ...values] });
+      const rows = await connection.query({
+        text: `SELECT ${deliveryColumns} FROM deliveries d
+                WHERE d.subscription = $1 AND d.slot = ANY ($2) AND d.state IN (0, 1, 4) ORDER BY d.position`,
+        values,
+        rowMode: 'array',
+      });
+      const keys = await connection.query({
+        text: `SELECT key, count(*) FILTER (WHERE state = 2) AS held, count(*) FILTER (WHERE state = 3) AS holding
+                 FROM deliveries WHERE subscription = $1 AND slot = ANY ($2) AND key IS NOT NULL
+                  AND (state = 2 OR (state = 3 AND holds)) GROUP BY key`,
+        values,
+      });
+      await connection.query('COMMIT');
+      return {
+        rows: (rows.rows as unknown as readonly Cells[]).map(deliveryOf),
+        keys: keys.rows.map(
+          (row): HeldKeyCount => ({
+            key: row['key'] as string,
+            held: Number(row['held']),
+            holding: Number(row['holding']),
+          }),
+        ),
+      };
+    } catch (error) {
+      // At once: what waits for the connection must not find a transaction that has failed.
+      await connection.query('ROLLBACK');
+      throw error;
     }
   }
 

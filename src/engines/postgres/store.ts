@@ -51,6 +51,8 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   retention: PostgresRetention | null = null;
   /** Of the connection that commits: see `next_epoch` in sql/0003.sql. */
   epoch = 0;
+  /** The member that the epoch is of: another one once this process was taken for dead and has joined anew. */
+  epochOf = 0;
   /** The server's process of the last connection that committed: it must be at its end before another may. */
   lastProcess: number | null = null;
   commits: Promise<unknown> = Promise.resolve();
@@ -147,13 +149,16 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     if (lastProcess !== null)
       await connection.query({ text: 'SELECT pg_terminate_backend($1)', values: [lastProcess] });
     this.lastProcess = connection.processId;
-    if (this.sharing.member === 0) return;
+    await this.takeEpoch(connection);
+  }
+
+  async takeEpoch(connection: Connection): Promise<void> {
+    const { member } = this.sharing;
+    if (member === 0) return;
     try {
-      const { rows } = await connection.query({
-        text: 'SELECT next_epoch($1) AS epoch',
-        values: [this.sharing.member],
-      });
+      const { rows } = await connection.query({ text: 'SELECT next_epoch($1) AS epoch', values: [member] });
       this.epoch = Number(rows[0]?.['epoch']);
+      this.epochOf = member;
     } catch (error) {
       // Dead to the others: a commit of leases will be refused, and any other one has none.
       if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
@@ -171,6 +176,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     try {
       await this.indexSubjects(batch);
       const result = await this.writer.run(async (connection) => {
+        if (this.epochOf !== this.sharing.member) await this.takeEpoch(connection);
         const values = commitValues(batch, this.sharing.member, this.epoch);
         const { rows } = await connection.query({ name: 'commit', text: COMMIT, values });
         return commitResult(batch, rows[0] as Readonly<Record<string, unknown>>);

@@ -53,9 +53,9 @@ function* checkHanded({ byId, events }, plan, id, notes) {
 function* checkAttempts(plan, id, notes) {
   const sub = plan.name;
   let before = 0;
-  for (const { kind, attempt, at, life, group, unsure } of notes) {
+  for (const { kind, attempt, at, life, group, unsure, void: isVoid } of notes) {
     if (kind === 'redrive') before = 0;
-    if (kind !== 'begin') continue;
+    if (kind !== 'begin' || isVoid) continue;
     if (attempt <= before)
       yield { fault: 'duplicatesBeyondInFlight', rule: 'an attempt counts', sub, id, at, life, attempt };
     if (attempt > attemptsMaxOf(plan)) {

@@ -1,9 +1,12 @@
+import { types } from '../plan.mjs';
+
 /** Acknowledged ⊆ log ⊆ sent; each once, unchanged, where it was said to be, in the order it was published. */
 export function* checkLog(ledger) {
   yield* checkStored(ledger);
   for (const event of ledger.events.values()) {
     if (event.joins.length === 0) yield* checkPublished(ledger, event);
   }
+  yield* checkOrders(ledger);
   yield* checkBatches(ledger);
   yield* checkProducers(ledger);
 }
@@ -43,11 +46,24 @@ function* checkPublished({ byId }, { id, calls }) {
       yield { fault: 'phantom', rule: 'an event is where its publish said', id, at: stored.at, said: position, life };
     }
   }
+  if (calls.every(({ rollsBack }) => rollsBack))
+    yield { fault: 'phantom', rule: 'a rolled back event is not stored', id, at: stored.at };
   if (calls.every(isRefused)) yield { fault: 'phantom', rule: 'a refused event is not stored', id, at: stored.at };
 }
 
 /** Refused for certain, by a code that promises that nothing was stored. */
 const isRefused = ({ outcome, code }) => outcome === 'no' && code === 'CARILLON_STORAGE_FULL';
+
+/** What the application has written in the transaction it published in is there if its event is, and only then. */
+function* checkOrders({ events, orders, byId }) {
+  for (const { id, type, calls } of events.values()) {
+    if (!calls.some(({ within }) => within) || type === types.later) continue;
+    const isThere = byId.has(id);
+    if (orders.has(id) === isThere) continue;
+    if (isThere) yield { fault: 'phantom', rule: 'an event is not stored without the rows of its transaction', id };
+    else yield { fault: 'lost', rule: 'an event is stored with the rows of its transaction', id };
+  }
+}
 
 function* checkBatches({ calls, byId }) {
   for (const { batch, events, life } of calls.values()) {
@@ -62,8 +78,8 @@ function* checkBatches({ calls, byId }) {
 /** One producer's events of one key that went through at the first try stand in the log as they were published. */
 function* checkProducers({ calls, byId }) {
   const last = new Map();
-  for (const { outcome, results, events, scheduled, life } of calls.values()) {
-    if (outcome !== 'ok' || scheduled) continue;
+  for (const { outcome, results, events, scheduled, within, life } of calls.values()) {
+    if (outcome !== 'ok' || scheduled || within) continue;
     for (const [index, { id, producer, key, life: own }] of events.entries()) {
       if (producer === undefined || own !== life || results[index].duplicate || !byId.has(id)) continue;
       const { at } = byId.get(id);

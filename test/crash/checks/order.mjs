@@ -30,9 +30,9 @@ function* checkOvertaking(ledger, plan, stored) {
   const beforeGroup = new Map();
   for (const { id, at } of stored) {
     const notes = ledger.notesOf(plan.name, id);
-    for (const { kind, index, life, group, unsure } of notes) {
+    for (const { kind, index, life, group, unsure, void: isVoid } of notes) {
       // Its event may have been lost with the power, and published again elsewhere.
-      if (kind !== 'begin' || unsure) continue;
+      if (kind !== 'begin' || unsure || isVoid) continue;
       if (group !== undefined && !beforeGroup.has(group)) beforeGroup.set(group, latest);
       const before = beforeGroup.get(group) ?? latest;
       if (index < before.index) {
@@ -40,7 +40,7 @@ function* checkOvertaking(ledger, plan, stored) {
         break;
       }
     }
-    const end = notes.find(({ kind }) => endsIt(plan, kind));
+    const end = notes.find((note) => !note.void && endsIt(plan, note.kind));
     // One that never ended is lost, which is told by another check.
     if (end && end.index > latest.index) latest = { index: end.index, id };
   }
@@ -56,26 +56,28 @@ function* checkSequence(ledger, plan, stored) {
   const sub = plan.name;
   const all = stored.flatMap(({ id, at }) => ledger.notesOf(sub, id).map((note) => ({ ...note, id, at })));
   all.sort((a, b) => a.index - b.index);
-  let life = -1;
-  let running = new Map();
-  let last = 0;
+  const running = new Map();
+  const last = new Map();
   const redriven = new Set();
-  for (const { kind, id, at, group, unsure, ...note } of all) {
-    if (unsure) continue;
-    if (note.life !== life) {
-      life = note.life;
-      running = new Map();
-      last = 0;
-    }
+  for (const { kind, id, at, group, life, t, unsure, void: isVoid } of all) {
+    if (unsure || isVoid) continue;
     if (kind === 'redrive') redriven.add(id);
     if (kind === 'begin') {
-      const other = [...running].find(([, of]) => group === undefined || of !== group);
+      for (const [no, of] of running) if (isOver(ledger, of.life, { life, t })) running.delete(no);
+      const other = [...running].find(([, of]) => group === undefined || of.life !== life || of.group !== group);
       if (other) yield { fault: 'inverted', rule: 'one at a time', sub, id, at, life, beside: other[0] };
-      running.set(id, group);
+      running.set(id, { group, life });
     } else running.delete(id);
     if (kind !== 'ok') continue;
-    if (at < last && !redriven.has(id))
-      yield { fault: 'inverted', rule: 'handled in order', sub, id, at, life, after: last };
-    last = Math.max(last, at);
+    const before = last.get(life) ?? 0;
+    if (at < before && !redriven.has(id))
+      yield { fault: 'inverted', rule: 'handled in order', sub, id, at, life, after: before };
+    last.set(life, Math.max(before, at));
   }
+}
+
+/** Whether what an earlier life had begun was cut short: by its end, or because others have it now. */
+function isOver(ledger, earlier, { life, t }) {
+  if (earlier === life) return false;
+  return !ledger.shared || t >= ledger.life(earlier).aliveUs;
 }

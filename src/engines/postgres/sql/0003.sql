@@ -48,18 +48,24 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
               AND l.classid = (member_class()::bigint & 4294967295)::oid AND l.objid = m.no::oid))
 $$;
 
--- Declares a member dead, and frees what it held; whether it did. What it is committing is waited for; a session of it that
--- hangs in the middle of a transaction is ended.
+-- Declares a member dead, and frees what it held; whether it did. What it is committing is waited for, for a second at most:
+-- then it is to be tried again. A session of it that hangs in the middle of a transaction is ended, also one that waited for
+-- such a session and hangs only then.
 CREATE FUNCTION bury_member(a_member int) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  tries int := 0;
 BEGIN
-  IF NOT pg_try_advisory_xact_lock(lock_class(), a_member) THEN
+  WHILE NOT pg_try_advisory_xact_lock(lock_class(), a_member) LOOP
+    IF tries = 50 THEN RETURN false; END IF;
+    tries := tries + 1;
+    PERFORM pg_stat_clear_snapshot();
     PERFORM pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND l.classid = (lock_class()::bigint & 4294967295)::oid AND l.objid = a_member::oid
         AND a.state <> 'active';
-    PERFORM pg_advisory_xact_lock(lock_class(), a_member);
-  END IF;
+    PERFORM pg_sleep(0.02);
+  END LOOP;
   RETURN free_member(a_member);
 END $$;
 
