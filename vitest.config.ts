@@ -63,6 +63,18 @@ export default defineConfig({
         extends: true,
         resolve: fromSource,
         test: {
+          name: 'postgres',
+          include: ['test/postgres/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          // Each test file starts real processes, and some a server of their own.
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        resolve: fromSource,
+        test: {
           name: 'property',
           include: ['test/property/**/*.test.ts'],
           testTimeout: 120_000,

@@ -20,6 +20,11 @@ const suites = [
     folder: join('test', 'conformance'),
     against: (files) => `the source in src/: ${files.map((file) => basename(file, '.test.ts')).join(', ')}`,
   },
+  {
+    name: 'postgres',
+    folder: join('test', 'postgres'),
+    against: () => 'the source in src/ and real servers, with real processes that are killed',
+  },
   { name: 'property', folder: join('test', 'property'), against: () => 'the source in src/, by random histories' },
   { name: 'e2e', folder: join('test', 'e2e'), against: () => 'the built package in dist/, as real processes' },
 ];
