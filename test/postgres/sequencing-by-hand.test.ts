@@ -81,7 +81,7 @@ describe('moving what applications publish in their transactions into the log', 
     await late.query('COMMIT');
     await inTheWay.query('ROLLBACK');
     await looking;
-    expect((await log()).at(-1)).toBe(`early ${round}`);
+    expect(await log()).toContain(`early ${round}`);
     await look();
   }
 
