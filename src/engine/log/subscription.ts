@@ -514,7 +514,8 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
     const { recent } = this.writer;
     for (let index = recent.indexAfter(this.readUpTo); this.mayReadOn(demand, handed); index++) {
       const next = recent.at(index);
-      if (!next) return;
+      // The log may end with positions that have no event.
+      if (!next) return this.moveTo(this.writer.last);
       this.look(next, next.fresh, demand, handed);
     }
   }
