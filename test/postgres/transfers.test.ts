@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../src/testing/index.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 import { startProgram } from './program.ts';
-import { stepNames } from './programs/fault.mjs';
+import { outsideStep, stepNames } from './programs/fault.mjs';
 import { until } from './waiting.ts';
 
 const TRANSFERS = 1000;
@@ -31,7 +31,7 @@ const wholeBooks: Books = {
   receiptsOnce: TRANSFERS,
 };
 
-describe('transfers between accounts, by a process that is killed again and again', () => {
+describe('transfers between accounts, by a process that is killed again and again', { timeout: 300_000 }, () => {
   let database: FreshDatabase;
   let client: pg.Client;
 
@@ -61,12 +61,12 @@ describe('transfers between accounts, by a process that is killed again and agai
     return rows[0] as Books;
   }
 
-  async function finish(more: object = {}): Promise<Books> {
-    const last = startProgram('transfers', { url: database.url, transfers: TRANSFERS, accounts: ACCOUNTS, ...more });
+  async function finish(transfers: number, more: object = {}): Promise<Books> {
+    const last = startProgram('transfers', { url: database.url, transfers, accounts: ACCOUNTS, ...more });
     await until(async () => {
       const { appliedOnce, receiptsOnce } = await books();
       if (!last.running()) throw new Error(`the last process ended:\n${last.stderr()}`);
-      return appliedOnce === TRANSFERS && receiptsOnce === TRANSFERS;
+      return appliedOnce === transfers && receiptsOnce === transfers;
     }, 'every transfer to be made and receipted');
     await last.stop();
     return books();
@@ -91,7 +91,7 @@ describe('transfers between accounts, by a process that is killed again and agai
       const { applied, appliedOnce, receipts, receiptsOnce } = await books();
       expect([applied, receipts], `made so far, after ${step}`).toEqual([appliedOnce, receiptsOnce]);
     }
-    expect(await finish()).toEqual(wholeBooks);
+    expect(await finish(TRANSFERS)).toEqual(wholeBooks);
     console.log(
       `transfers: ${TRANSFERS}, each made once, over ${lives} kills at ${stepNames.length} steps and at random`,
     );
@@ -99,10 +99,9 @@ describe('transfers between accounts, by a process that is killed again and agai
 
   it('(a handler that is acknowledged outside of its transaction makes one twice)', async () => {
     const outside = { acknowledgesOutside: true };
-    const step = 'after COMMIT, before the process knows';
-    const task = { url: database.url, transfers: 50, accounts: ACCOUNTS, step, nth: 10, ...outside };
+    const task = { url: database.url, transfers: 50, accounts: ACCOUNTS, step: outsideStep, nth: 10, ...outside };
     expect(await startProgram('transfers', task).exited).toBe('SIGKILL');
-    const { money, applied, appliedOnce } = await finish(outside);
+    const { money, applied, appliedOnce } = await finish(50, outside);
     expect(applied).toBeGreaterThan(appliedOnce);
     expect(money).toBeGreaterThan(wholeBooks.money);
   });

@@ -2,3 +2,5 @@
 export declare const stepNames: readonly string[];
 /** Ends the process at the nth time that it comes to the step, from 1. */
 export declare function dieAt(step: string, nth: number): void;
+/** One more, for a handler that commits on a connection of its own. */
+export declare const outsideStep: string;

@@ -24,6 +24,9 @@ const steps = {
 
 export const stepNames = Object.keys(steps);
 
+/** What a handler comes to that commits on a connection of its own, not in the transaction it is handed. */
+export const outsideStep = 'after a COMMIT outside, before the process knows';
+
 /** What a query is, by its text; COMMIT by what the connection was asked before. */
 function kindOf(client, { text, name }) {
   if (name === 'commit') return 'places';
@@ -31,7 +34,7 @@ function kindOf(client, { text, name }) {
   if (text.includes('balance = balance +')) return 'credit';
   if (text.includes('.enqueue(')) return 'publish';
   if (text.includes('pg_current_xact_id()::text AS id')) return 'acknowledge';
-  if (text === 'COMMIT') return client.debits ? 'debit commit' : 'commit';
+  if (text === 'COMMIT') return client.commits ?? 'commit';
   return null;
 }
 
@@ -42,7 +45,7 @@ function die() {
 
 /** @param nth which of the queries of that kind, from 1 */
 export function dieAt(step, nth) {
-  const [kind, moment] = steps[step];
+  const [kind, moment] = step === outsideStep ? ['outside commit', 'answered'] : steps[step];
   let left = nth;
   const { query } = pg.Client.prototype;
   pg.Client.prototype.query = function (given, ...rest) {

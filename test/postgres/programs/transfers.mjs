@@ -13,6 +13,7 @@ if (step) dieAt(step, nth);
 const credit = 'UPDATE accounts SET balance = balance + $1 WHERE no = $2';
 const apply = 'INSERT INTO applied (transfer) VALUES ($1)';
 const own = new pg.Client(url);
+own.commits = 'outside commit';
 await own.connect();
 
 /** Each kill counts as an attempt. */
@@ -53,7 +54,7 @@ const bus = await createBus({
 console.log(JSON.stringify('ready'));
 
 const client = new pg.Client(url);
-client.debits = true;
+client.commits = 'debit commit';
 await client.connect();
 /** Begins the transfer unless that has been done: who does not know looks, since the debit and its note commit together. */
 async function transfer(no) {
