@@ -92,7 +92,11 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
 
   async setUp(connection: Connection): Promise<void> {
     const schema = quoteIdentifier(this.options.schema, 'schema');
-    await connection.query(`SET search_path = ${schema}, public; SET statement_timeout = 0; SET lock_timeout = 0`);
+    // Under any other isolation a statement does not see what was committed while it waited for a lock.
+    await connection.query(
+      `SET search_path = ${schema}, public; SET statement_timeout = 0; SET lock_timeout = 0;
+       SET default_transaction_isolation = 'read committed'`,
+    );
   }
 
   async open(host: StoreHost): Promise<StoreOpened> {
@@ -101,6 +105,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     // The first connection tells at once what is wrong with the way to the database.
     const first = await this.connector.connect();
     try {
+      await this.setUp(first);
       await migrate(first, schema);
     } finally {
       await first.close();

@@ -239,8 +239,8 @@ CREATE FUNCTION find_event(a_dedupe bigint, an_id text, a_source text) RETURNS b
 LANGUAGE sql STABLE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS
   'SELECT position FROM events WHERE dedupe = a_dedupe AND id = an_id AND source = a_source LIMIT 1';
 
--- Moves what applications have published in their own transactions into the log, a thousand at most; how many.
--- Under the log lock. One statement sees what is committed, and tells with the same snapshot which transactions had
+-- Moves what applications have published in their own transactions into the log, a thousand numbers at most. Above 0 when
+-- it has moved events or come to new numbers: then there may be more. Under the log lock. One statement sees what is committed, and tells with the same snapshot which transactions had
 -- ended by then: a number that is not there belongs to one that had not, and is a gap until it has.
 CREATE FUNCTION take_incoming(given_moment bigint) RETURNS int
 LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
@@ -285,7 +285,7 @@ BEGIN
           UNION ALL SELECT g, horizon FROM generate_series(known.up_to + 1, newest) AS g) AS both_kinds
    WHERE gap <> ALL (found) AND (seen IS NULL OR seen > ended);
   DELETE FROM sequenced WHERE version = known.version;
-  RETURN cardinality(found);
+  RETURN newest - known.up_to + cardinality(found);
 END $$;
 
 -- Publishes within the transaction of whoever calls: appended to the log once that has been committed.

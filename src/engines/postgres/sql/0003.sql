@@ -145,7 +145,7 @@ BEGIN
 END $$;
 
 -- How far the log has come, when the next scheduled event is due, how many share it, and whether there is word for them.
--- Moves what waits into the log; whether there was any.
+-- Moves what waits into the log, ten thousand numbers at most; whether there was any.
 CREATE FUNCTION look(given_moment bigint, an_asker int, OUT last bigint, OUT removed bigint, OUT next_due bigint, OUT members int,
   OUT moved boolean, OUT changed boolean, OUT answered boolean)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -155,7 +155,10 @@ BEGIN
      <> (SELECT up_to FROM sequenced ORDER BY version DESC LIMIT 1)
      OR (SELECT cardinality(gaps) > 0 FROM sequenced ORDER BY version DESC LIMIT 1) THEN
     PERFORM lock_log();
-    moved := take_incoming(given_moment) > 0;
+    FOR i IN 1 .. 10 LOOP
+      EXIT WHEN take_incoming(given_moment) = 0;
+      moved := true;
+    END LOOP;
   END IF;
   -- Of what is visible: in the register there may be positions of a commit that is still under way.
   last := coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0);

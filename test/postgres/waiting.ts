@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+
+const PATIENCE_MS = 30_000;
+const LOOK_MS = 5;
+
+/** Resolves once the condition holds; fails, and says what was waited for, when it does not within 30 s. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const endsAt = performance.now() + PATIENCE_MS;
+  while (!(await condition())) {
+    if (performance.now() > endsAt) throw new Error(`waited ${PATIENCE_MS} ms in vain for ${what}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+/** The server's process of a connection. */
+export async function processOf(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  return rows[0]?.pid as number;
+}
+
+/** Resolves once that process waits for a lock of another's. */
+export async function untilBlocked(watcher: pg.Client, processId: number): Promise<void> {
+  await until(async () => {
+    const { rows } = await watcher.query('SELECT FROM pg_locks WHERE pid = $1 AND NOT granted', [processId]);
+    return rows.length > 0;
+  }, `process ${processId} of the server to wait for a lock`);
+}
