@@ -1,7 +1,7 @@
 import { carillonError } from '../core/index.ts';
 
 /** Bytes of an identifier that PostgreSQL keeps: NAMEDATALEN - 1. It would cut a longer one off in silence. */
-const IDENTIFIER_BYTES_MAX = 63;
+export const IDENTIFIER_BYTES_MAX: number = 63;
 
 /**
  * The name as an SQL identifier, quoted whatever it holds. Fails with `CARILLON_OPTION_INVALID` for what cannot be a

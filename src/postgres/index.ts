@@ -13,4 +13,4 @@ export {
   type QueryAnswer,
 } from './connection.ts';
 export { databaseError, sqlStateOf } from './database-errors.ts';
-export { quoteIdentifier, quoteLiteral } from './identifiers.ts';
+export { IDENTIFIER_BYTES_MAX, quoteIdentifier, quoteLiteral } from './identifiers.ts';
