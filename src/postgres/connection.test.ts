@@ -96,9 +96,13 @@ describe('a connection', () => {
     await expect(connectorOf(url).connect()).rejects.toMatchObject({ code: 'CARILLON_DATABASE_UNREACHABLE' });
   });
 
-  class PoolClient extends EventEmitter implements PgPoolClient {
+  class PoolClient implements PgPoolClient {
+    readonly events = new EventEmitter();
     released: (boolean | Error | undefined)[] = [];
     query: (text: string, values?: unknown[]) => Promise<unknown> = () => Promise.resolve({ rows: [], rowCount: 0 });
+    on(event: string, listener: (...args: never[]) => void): void {
+      this.events.on(event, (...values: unknown[]) => listener(...(values as never[])));
+    }
     release(destroy?: boolean | Error): void {
       this.released.push(destroy);
     }
@@ -119,8 +123,8 @@ describe('a connection', () => {
 
   it('tells once that it broke, and what is asked of it afterwards fails as unreachable', async () => {
     const { client, connection } = await pooled();
-    client.emit('error', new Error('read ECONNRESET'));
-    client.emit('end');
+    client.events.emit('error', new Error('read ECONNRESET'));
+    client.events.emit('end');
     expect(isCarillonError(await connection.broken, 'CARILLON_DATABASE_UNREACHABLE')).toBe(true);
     // Whatever the client says then, even as the server would.
     client.query = () => Promise.reject(Object.assign(new Error('x'), { severity: 'ERROR', code: '22012' }));
@@ -132,7 +136,7 @@ describe('a connection', () => {
     let told = false;
     void connection.broken.then(() => (told = true));
     await connection.close();
-    client.emit('end');
+    client.events.emit('end');
     await new Promise((resolve) => setImmediate(resolve));
     expect(told).toBe(false);
   });

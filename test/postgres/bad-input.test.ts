@@ -61,62 +61,66 @@ describe('what is wrong with the database, as a user is told', () => {
     return thrown;
   }
 
-  async function refused(options: PostgresOptions, code: ErrorCode, message: RegExp, fix: RegExp): Promise<void> {
-    const error = await refusal(options);
-    expect([error.code, error.message, error.fix]).toEqual([
-      code,
-      expect.stringMatching(message),
-      expect.stringMatching(fix),
-    ]);
+  /** What a user is told: code, what is wrong, and what to do. */
+  async function told(options: PostgresOptions): Promise<readonly string[]> {
+    const { code, message, fix } = await refusal(options);
+    return [code, message, fix];
   }
 
-  it('a wrong password', () =>
-    refused(
-      at({ user: 'postgres' }),
-      'CARILLON_DATABASE_LOGIN',
-      /^127\.0\.0\.1:\d+\/\w+: password authentication failed for user "postgres"$/,
-      /user and password/,
+  const says = (code: ErrorCode, message: RegExp, fix: RegExp): readonly unknown[] => [
+    code,
+    expect.stringMatching(message),
+    expect.stringMatching(fix),
+  ];
+
+  it('a wrong password', async () =>
+    expect(await told(at({ user: 'postgres' }))).toEqual(
+      says(
+        'CARILLON_DATABASE_LOGIN',
+        /^127\.0\.0\.1:\d+\/\w+: password authentication failed for user "postgres"$/,
+        /user and password/,
+      ),
     ));
 
-  it('no password, where one is asked for', () =>
-    refused(
-      at({ user: 'postgres', password: '' }),
-      'CARILLON_DATABASE_LOGIN',
-      /the server asks for a password, and none was given/,
-      /user and password/,
+  it('no password, where one is asked for', async () =>
+    expect(await told(at({ user: 'postgres', password: '' }))).toEqual(
+      says('CARILLON_DATABASE_LOGIN', /the server asks for a password, and none was given/, /user and password/),
     ));
 
-  it('a user that there is not', () =>
-    refused(at({ user: 'who_is_it' }), 'CARILLON_DATABASE_LOGIN', /"who_is_it"/, /user and password/));
-
-  it('a host that there is not', () =>
-    refused(
-      at({ host: 'no-such-host.invalid' }),
-      'CARILLON_DATABASE_UNREACHABLE',
-      /^no-such-host\.invalid:\d+\/\w+: .*(ENOTFOUND|EAI_AGAIN)/,
-      /host, port and network/,
+  it('a user that there is not', async () =>
+    expect(await told(at({ user: 'who_is_it' }))).toEqual(
+      says('CARILLON_DATABASE_LOGIN', /"who_is_it"/, /user and password/),
     ));
 
-  it('a port where nobody listens', () =>
-    refused(at({ port: '1' }), 'CARILLON_DATABASE_UNREACHABLE', /^127\.0\.0\.1:1\/.*ECONNREFUSED/, /host, port/));
+  it('a host that there is not', async () =>
+    expect(await told(at({ host: 'no-such-host.invalid' }))).toEqual(
+      says(
+        'CARILLON_DATABASE_UNREACHABLE',
+        /^no-such-host\.invalid:\d+\/\w+: .*(ENOTFOUND|EAI_AGAIN)/,
+        /host, port and network/,
+      ),
+    ));
+
+  it('a port where nobody listens', async () =>
+    expect(await told(at({ port: '1' }))).toEqual(
+      says('CARILLON_DATABASE_UNREACHABLE', /^127\.0\.0\.1:1\/.*ECONNREFUSED/, /host, port/),
+    ));
 
   it('a database that there is not', async () => {
     const user = await role();
-    await refused(
-      at({ user, database: 'missing' }),
-      'CARILLON_DATABASE_UNKNOWN',
-      /database "missing" does not exist/,
-      /Create the database/,
+    expect(await told(at({ user, database: 'missing' }))).toEqual(
+      says('CARILLON_DATABASE_UNKNOWN', /database "missing" does not exist/, /Create the database/),
     );
   });
 
   it('a user who may not make the schema', async () => {
     const user = await role();
-    await refused(
-      at({ user }),
-      'CARILLON_DATABASE_RIGHTS',
-      /the schema carillon cannot be made: permission denied for database/,
-      /GRANT CREATE ON DATABASE/,
+    expect(await told(at({ user }))).toEqual(
+      says(
+        'CARILLON_DATABASE_RIGHTS',
+        /the schema carillon cannot be made: permission denied for database/,
+        /GRANT CREATE ON DATABASE/,
+      ),
     );
   });
 
@@ -124,7 +128,8 @@ describe('what is wrong with the database, as a user is told', () => {
     const user = await role();
     await admin.query(`CREATE SCHEMA made_for_it AUTHORIZATION ${user}`);
     const bus = await createBus({ engine: postgres({ url: at({ user }), schema: 'made_for_it' }) });
-    await bus.publish(makeEvent({ specversion: '1.0', id: 'a', source: '/test', type: 'thing.happened' }, {}));
+    const event = makeEvent({ specversion: '1.0', id: 'a', source: '/test', type: 'thing.happened' }, {});
+    expect(await bus.publish(event)).toMatchObject({ position: 1 });
     await bus.stop();
   });
 
@@ -134,9 +139,11 @@ describe('what is wrong with the database, as a user is told', () => {
     const bus = await createBus({ engine: postgres({ url: at({ user: owner }), schema: 'somebodys' }) });
     await bus.stop();
     const options = { url: at({ user: stranger }), schema: 'somebodys' };
-    await refused(options, 'CARILLON_DATABASE_RIGHTS', /permission denied for schema somebodys/, /Grant/);
+    expect(await told(options)).toEqual(
+      says('CARILLON_DATABASE_RIGHTS', /permission denied for schema somebodys/, /Grant/),
+    );
     await admin.query(`GRANT USAGE ON SCHEMA somebodys TO ${stranger}`);
-    await refused(options, 'CARILLON_DATABASE_RIGHTS', /permission denied for table/, /Grant/);
+    expect(await told(options)).toEqual(says('CARILLON_DATABASE_RIGHTS', /permission denied for table/, /Grant/));
   });
 
   it('a database that is read-only', async () => {
@@ -144,18 +151,15 @@ describe('what is wrong with the database, as a user is told', () => {
     await admin.query(`GRANT CREATE ON DATABASE ${database.name} TO ${user}`);
     await admin.query(`ALTER ROLE ${user} SET default_transaction_read_only = on`);
     const options = { url: at({ user }), schema: 'read_only' };
-    await refused(options, 'CARILLON_DATABASE_READ_ONLY', /read-only transaction/, /primary/);
+    expect(await told(options)).toEqual(says('CARILLON_DATABASE_READ_ONLY', /read-only transaction/, /primary/));
   });
 
   it('too many connections', async () => {
     const user = await role('CONNECTION LIMIT 1');
     const only = new pg.Client(at({ user }));
     await only.connect();
-    await refused(
-      at({ user }),
-      'CARILLON_DATABASE_UNREACHABLE',
-      /too many connections for role/,
-      /connections to spare/,
+    expect(await told(at({ user }))).toEqual(
+      says('CARILLON_DATABASE_UNREACHABLE', /too many connections for role/, /connections to spare/),
     );
     await only.end();
   });

@@ -160,6 +160,7 @@ describe('the schema', () => {
       one.sharing.onWake((wake) => heard.push(wake));
       other.sharing.tell('changes');
       await until(() => heard.includes('changes'), 'what the other says');
+      expect(heard).toContain('changes');
       await Promise.all([one.close(), other.close()]);
     },
   );

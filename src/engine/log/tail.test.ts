@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { FreshRow } from './rows.ts';
-import type { EventRow, LogStore, StoreQuery, StoreRows } from './store.ts';
+import type { LogStore, StoreQuery, StoreRows } from './store.ts';
 import { LogTail, type TailHost } from './tail.ts';
 
 const row = (position: number): FreshRow => ({ position, data: null, fresh: null }) as FreshRow;
@@ -27,7 +27,7 @@ class Log implements TailHost {
     if (this.error) throw this.error;
     const { after, upTo, limit } = query;
     const found = this.positions.filter((position) => position > after && position <= upTo).slice(0, limit);
-    return { rows: found.map(row) as EventRow[], scannedTo: found.length < limit ? upTo : (found.at(-1) as number) };
+    return { rows: found.map(row), scannedTo: found.length < limit ? upTo : (found.at(-1) as number) };
   }
 
   async answer(): Promise<void> {
