@@ -134,12 +134,20 @@ const rows = {
   // Databases.
   CARILLON_DATABASE_UNREACHABLE: [
     'storage',
-    'Check that the database server runs and that host, port and network are right; connections are tried again.',
+    'Check that the database server runs and has connections to spare, and that host, port and network are right; connections are tried again.',
     'retryable',
   ],
   CARILLON_DATABASE_LOGIN: ['usage', 'Check user and password, and what pg_hba.conf lets this user do from here.'],
   CARILLON_DATABASE_UNKNOWN: ['usage', 'Create the database, or name one that is there.'],
-  CARILLON_DATABASE_RIGHTS: ['usage', 'Grant this user the right that the message names, or use another user.'],
+  CARILLON_DATABASE_RIGHTS: [
+    'usage',
+    'Grant this user the right that is missing (for a schema that is to be made: GRANT CREATE ON DATABASE ... TO ...), or use another user.',
+  ],
+  CARILLON_DATABASE_READ_ONLY: [
+    'usage',
+    'Name the primary server instead of a standby, or let this user write: default_transaction_read_only must be off.',
+  ],
+  CARILLON_DATABASE_VERSION: ['usage', 'Use a PostgreSQL server of version 15 or newer.'],
   CARILLON_DIRECTORY_LOCKED: ['conflict', 'Stop the process named, or choose another data directory.'],
   CARILLON_BUG: ['bug', 'Please report this with the message and stack: it is a defect of Carillon.'],
 } as const;

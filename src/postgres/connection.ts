@@ -104,6 +104,8 @@ export function connectorOf(database: PostgresDatabase): Connector {
       try {
         await client.connect();
       } catch (error) {
+        // One that gave up by itself in the middle of the login has not hung up.
+        connection.abort();
         throw databaseError(error, label);
       }
       return connection;
@@ -111,12 +113,18 @@ export function connectorOf(database: PostgresDatabase): Connector {
   };
 }
 
-function clientConfig(database: PostgresDatabase): pg.ClientConfig {
+/** The settings of a `pg` client for this database: for what needs more than a {@link Connection} can do. */
+export function clientConfig(database: PostgresDatabase): pg.ClientConfig {
   if (typeof database === 'string') return ofUrl(database);
   if (typeof database !== 'object' || database === null) throw invalid('a database is a URL, an address or { pool }');
   if ('pool' in database) throw invalid('a connection of its own is needed here: name the database by URL or address');
   if ('url' in database) return ofUrl(database.url);
-  const { name, host = '127.0.0.1', port = 5432, user, password, database: dbname, ssl } = database;
+  const { name, host = '127.0.0.1', port = 5432, user, password, database: dbname, ssl, ...unknown } = database;
+  for (const option of Object.keys(unknown)) throw invalid(`there is no option \`${option}\``);
+  for (const [option, value] of Object.entries({ name, host, user, password })) {
+    // Not shown: it may be the password.
+    if (value !== undefined && typeof value !== 'string') throw invalid(`\`${option}\` must be text`);
+  }
   if (typeof dbname !== 'string' || dbname === '') throw invalid('`database` must name one');
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw invalid(`port must be from 1 to 65535, not ${port}`);
   return {
@@ -138,8 +146,16 @@ function ofUrl(url: unknown): pg.ClientConfig {
 
 /** `host:port/database` */
 function labelOf(config: pg.ClientConfig): string {
-  const { host, port, database } = new pg.Client(config);
-  return `${host}:${port}/${database ?? ''}`;
+  let client: pg.Client;
+  try {
+    client = new pg.Client(config);
+  } catch {
+    // Neither shown nor kept as the cause: it holds the URL, and that the password.
+    throw invalid(
+      'the URL is not one: check its port, and that what is special in user and password is percent-encoded',
+    );
+  }
+  return `${client.host}:${client.port}/${client.database ?? ''}`;
 }
 
 function poolConnector(pool: PgPool): Connector {

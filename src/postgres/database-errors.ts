@@ -9,6 +9,7 @@ const bySqlState: Readonly<Record<string, ErrorCode>> = {
   '28P01': 'CARILLON_DATABASE_LOGIN',
   '3D000': 'CARILLON_DATABASE_UNKNOWN',
   '42501': 'CARILLON_DATABASE_RIGHTS',
+  '25006': 'CARILLON_DATABASE_READ_ONLY',
   '53100': 'CARILLON_STORAGE_FULL',
   '40001': 'CARILLON_STORAGE_BUSY',
   '40P01': 'CARILLON_STORAGE_BUSY',
@@ -24,6 +25,9 @@ const bySqlState: Readonly<Record<string, ErrorCode>> = {
   '57P05': 'CARILLON_DATABASE_UNREACHABLE',
   '25P03': 'CARILLON_DATABASE_UNREACHABLE',
 };
+
+/** What `pg` says, without a code. */
+const NO_PASSWORD = /client password must be a (non-empty )?string/;
 
 const byConnection = /^(E[A-Z_]+|08.{3})$/;
 
@@ -45,12 +49,16 @@ export function databaseError(thrown: unknown, label: string, state?: 'broken'):
   const code = codeOf(error, state);
   if (code === null) return error;
   const sqlState = error.severity === undefined ? {} : { sqlState: error.code };
-  return carillonError(code, `${label}: ${error.message}`, { database: label, ...sqlState }, error);
+  const message = NO_PASSWORD.test(error.message)
+    ? 'the server asks for a password, and none was given'
+    : error.message;
+  return carillonError(code, `${label}: ${message}`, { database: label, ...sqlState }, error);
 }
 
 function codeOf(error: DatabaseError, state: 'broken' | undefined): ErrorCode | null {
   const known = error.code === undefined ? undefined : bySqlState[error.code];
   if (known) return known;
+  if (error.severity === undefined && NO_PASSWORD.test(error.message)) return 'CARILLON_DATABASE_LOGIN';
   // An error of the server has a severity; all others are of the connection.
   if (error.severity === undefined || state === 'broken' || byConnection.test(error.code ?? '')) {
     return 'CARILLON_DATABASE_UNREACHABLE';

@@ -1,7 +1,7 @@
 import { carillonError } from '../core/index.ts';
 
 /** Bytes of an identifier that PostgreSQL keeps: NAMEDATALEN - 1. It would cut a longer one off in silence. */
-const IDENTIFIER_BYTES_MAX = 63;
+export const IDENTIFIER_BYTES_MAX: number = 63;
 
 /**
  * The name as an SQL identifier, quoted whatever it holds. Fails with `CARILLON_OPTION_INVALID` for what cannot be a
@@ -16,4 +16,10 @@ export function quoteIdentifier(name: string, what: string = 'identifier'): stri
   if (name.includes('\0')) return refuse('holds a NUL, which no name may');
   if (new TextEncoder().encode(name).length > IDENTIFIER_BYTES_MAX) return refuse('is longer than 63 bytes');
   return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Text as an SQL literal, whatever it holds: for statements that take no parameters, such as CREATE DATABASE. */
+export function quoteLiteral(text: string): string {
+  const escaped = text.replaceAll("'", "''");
+  return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`;
 }

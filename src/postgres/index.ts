@@ -1,4 +1,5 @@
 export {
+  clientConfig,
   connectorOf,
   type Connection,
   type ConnectionOptions,
@@ -11,5 +12,5 @@ export {
   type Query,
   type QueryAnswer,
 } from './connection.ts';
-export { sqlStateOf } from './database-errors.ts';
-export { quoteIdentifier } from './identifiers.ts';
+export { databaseError, sqlStateOf } from './database-errors.ts';
+export { IDENTIFIER_BYTES_MAX, quoteIdentifier, quoteLiteral } from './identifiers.ts';

@@ -67,7 +67,9 @@ describe('a COMMIT whose fate the process is not told', () => {
       expect(proxy.misdeeds).toBe(1);
       const after = await bus.publish(event('b', 'plain'));
       expect(await log()).toEqual(['before', 'a', 'b']);
-      const { rows } = await client.query('SELECT position::int FROM carillon.events ORDER BY position');
+      const { rows } = await client.query<{ position: number }>(
+        'SELECT position::int FROM carillon.events ORDER BY position',
+      );
       expect(rows.map(({ position }) => position).slice(1)).toEqual([published.position, after.position]);
     },
   );
@@ -121,7 +123,7 @@ describe('a COMMIT whose fate the process is not told', () => {
       await own.query('COMMIT');
       await own.end();
     };
-    await expect(publishWithin()).rejects.toThrow();
+    await expect(publishWithin()).rejects.toThrow('Connection terminated');
     await publishWithin();
     await until(async () => (await log()).length > 0, 'the event');
     await bus.publish(event('b', 'plain'));

@@ -74,8 +74,8 @@ async function write(client: pg.Client, bus: Bus, plan: Experiment, ledger: Ledg
   const event = (key: string, n: number) =>
     makeEvent({ specversion: '1.0', id: randomUUID(), source: '/writer', type: 'counted', subject: key }, { n });
   const count = async (key: string): Promise<number> => {
-    const { rows } = await client.query('UPDATE counts SET n = n + 1 WHERE key = $1 RETURNING n', [key]);
-    return rows[0].n;
+    const { rows } = await client.query<{ n: number }>('UPDATE counts SET n = n + 1 WHERE key = $1 RETURNING n', [key]);
+    return rows[0]?.n as number;
   };
   for (let turn = 0; turn < plan.turns; turn++) {
     const key = `k${1 + Math.floor(random() * plan.keys)}`;
@@ -163,8 +163,15 @@ async function follow(client: pg.Client): Promise<Reader> {
   };
 }
 
+interface Logged {
+  readonly position: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly data: string;
+}
+
 async function judge(watcher: pg.Client, ledger: Ledger, followed: readonly number[]): Promise<Outcome> {
-  const { rows } = await watcher.query('SELECT position, type, subject, data FROM events ORDER BY position');
+  const { rows } = await watcher.query<Logged>('SELECT position, type, subject, data FROM events ORDER BY position');
   const logged = new Map<string, number[]>();
   for (const { type, subject, data } of rows) {
     if (type !== 'counted') continue;

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { carillonError } from '../../core/index.ts';
+import { carillonError, isCarillonError, toError } from '../../core/index.ts';
 import { quoteIdentifier, type Connection } from '../../postgres/index.ts';
 
 /**
@@ -11,27 +11,46 @@ const STEPS = 4;
 
 const stepFile = (step: number): URL => new URL(`sql/${String(step).padStart(4, '0')}.sql`, import.meta.url);
 
+/** The oldest server whose SQL the steps are written in. */
+const SERVER_VERSION_MIN = 150_000;
+
 /**
- * Brings the schema to this version's. Fails with `CARILLON_STORAGE_VERSION` when it is newer, and with
- * `CARILLON_DATABASE_RIGHTS` when this user may not make it.
+ * Brings the schema to this version's. Fails with `CARILLON_STORAGE_VERSION` when it is newer, with
+ * `CARILLON_DATABASE_VERSION` when the server is too old, and with `CARILLON_DATABASE_RIGHTS` when this user may not make it.
+ * @param connection to be closed when this fails: a transaction and a lock may be left on it
  */
 export async function migrate(connection: Connection, schema: string): Promise<void> {
   const name = quoteIdentifier(schema, 'schema');
   const lock = { text: 'SELECT pg_advisory_lock(hashtextextended($1, 0))', values: [`carillon migrates ${schema}`] };
   await connection.query(lock);
+  const { rows } = await connection.query({
+    text: `SELECT current_setting('server_version_num')::int AS server, current_setting('server_version') AS version,
+                  to_regnamespace($1) IS NOT NULL AS made, to_regclass($1 || '.schema_steps') IS NOT NULL AS there`,
+    values: [name],
+  });
+  const found = rows[0] as Readonly<Record<string, unknown>>;
+  if (Number(found['server']) < SERVER_VERSION_MIN) {
+    const message = `the server is PostgreSQL ${String(found['version'])}, and 15 is the oldest that will do`;
+    throw carillonError('CARILLON_DATABASE_VERSION', message, { found: Number(found['server']) });
+  }
+  const taken = found['there'] === true ? await stepsTaken(connection, name) : 0;
+  if (taken > STEPS) {
+    const message = `the schema ${schema} has version ${taken}, and this Carillon knows ${STEPS}`;
+    throw carillonError('CARILLON_STORAGE_VERSION', message, { found: taken, known: STEPS });
+  }
+  // Not made where it is: who may make none may still have been given one.
+  if (found['made'] !== true) await make(connection, schema, name);
+  for (let step = taken + 1; step <= STEPS; step++) await take(connection, name, step);
+  await connection.query({ ...lock, text: lock.text.replace('lock', 'unlock') });
+}
+
+async function make(connection: Connection, schema: string, name: string): Promise<void> {
   try {
-    const { rows } = await connection.query({
-      text: "SELECT to_regclass($1 || '.schema_steps') IS NOT NULL AS there",
-      values: [name],
-    });
-    const taken = rows[0]?.['there'] === true ? await stepsTaken(connection, name) : 0;
-    if (taken > STEPS) {
-      const message = `the schema ${schema} has version ${taken}, and this Carillon knows ${STEPS}`;
-      throw carillonError('CARILLON_STORAGE_VERSION', message, { found: taken, known: STEPS });
-    }
-    for (let step = taken + 1; step <= STEPS; step++) await take(connection, name, step);
-  } finally {
-    await connection.query({ ...lock, text: lock.text.replace('lock', 'unlock') });
+    await connection.query(`CREATE SCHEMA IF NOT EXISTS ${name}`);
+  } catch (error) {
+    if (!isCarillonError(error, 'CARILLON_DATABASE_RIGHTS')) throw error;
+    const message = `the schema ${schema} cannot be made: ${toError(error.cause).message}`;
+    throw carillonError('CARILLON_DATABASE_RIGHTS', message, error.details, error.cause);
   }
 }
 
@@ -42,11 +61,8 @@ async function stepsTaken(connection: Connection, name: string): Promise<number>
 
 async function take(connection: Connection, name: string, step: number): Promise<void> {
   const sql = await readFile(stepFile(step), 'utf8');
-  // One round trip and one transaction: the schema itself is made only by who may.
-  const first =
-    step === 1
-      ? `CREATE SCHEMA IF NOT EXISTS ${name}; SET LOCAL search_path = ${name}, pg_temp;
-         CREATE TABLE schema_steps (step int PRIMARY KEY, taken timestamptz NOT NULL DEFAULT now());`
-      : `SET LOCAL search_path = ${name}, pg_temp;`;
+  const table = 'CREATE TABLE schema_steps (step int PRIMARY KEY, taken timestamptz NOT NULL DEFAULT now());';
+  // One round trip and one transaction.
+  const first = `SET LOCAL search_path = ${name}, pg_temp; ${step === 1 ? table : ''}`;
   await connection.query(`BEGIN; ${first} ${sql}; INSERT INTO schema_steps (step) VALUES (${step}); COMMIT`);
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { carillonError, systemClock, type Clock } from '../../core/index.ts';
 import type {
@@ -13,7 +14,7 @@ import type {
   StoredShare,
   Wake,
 } from '../../engine/log/index.ts';
-import type { Connection, Query, QueryAnswer } from '../../postgres/index.ts';
+import { IDENTIFIER_BYTES_MAX, type Connection, type Query, type QueryAnswer } from '../../postgres/index.ts';
 import type { ResolvedOptions } from './options.ts';
 import { deliveryColumns, deliveryOf, type Cells } from './rows.ts';
 import type { Session } from './session.ts';
@@ -33,6 +34,13 @@ const GRACE_MS = 1500;
 /** Notifications of one kind, from this process, are at least so far apart. */
 const NOTIFY_EVERY_MS = 2;
 const WAKES: ReadonlySet<string> = new Set<Wake>(['log', 'members', 'changes', 'answers']);
+
+/** A channel's name is an identifier, so a schema's may leave it no room for more. */
+function channelOf(schema: string): string {
+  const channel = `carillon ${schema}`;
+  if (Buffer.byteLength(channel) <= IDENTIFIER_BYTES_MAX) return channel;
+  return `carillon ${createHash('sha256').update(schema).digest('hex').slice(0, 32)}`;
+}
 
 /**
  * This process among those that share the log. A session of its own holds a lock for as long as it lives, so that the
@@ -59,7 +67,7 @@ export class PostgresSharing implements Sharing {
     this.host = host;
     this.leaseMs = host.options.leaseMs;
     this.lookMs = host.options.lookMs;
-    this.channel = `carillon ${host.options.schema}`;
+    this.channel = channelOf(host.options.schema);
     this.session = host.session(
       (connection) => this.prepare(connection),
       // What was said meanwhile was not heard.

@@ -19,15 +19,33 @@ const refused: ReadonlySet<string> = new Set([
   'DISCARD',
 ]);
 
-/** White space and comments before the first word. */
-const BEFORE = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/;
+const SPACE_OR_LINE_COMMENT = /(?:[\s;]+|--[^\n]*(?:\n|$))+/y;
+const COMMENT_EDGE = /\/\*|\*\//g;
+
+/** The statement without what may stand before its first word: white space, empty statements, comments, which are nested. */
+function withoutPrelude(sql: string): string {
+  for (let at = 0; ; ) {
+    SPACE_OR_LINE_COMMENT.lastIndex = at;
+    if (SPACE_OR_LINE_COMMENT.test(sql)) at = SPACE_OR_LINE_COMMENT.lastIndex;
+    if (!sql.startsWith('/*', at)) return sql.slice(at);
+    let depth = 0;
+    COMMENT_EDGE.lastIndex = at;
+    do {
+      const edge = COMMENT_EDGE.exec(sql);
+      // Never closed: the server refuses it.
+      if (!edge) return '';
+      depth += edge[0] === '/*' ? 1 : -1;
+    } while (depth > 0);
+    at = COMMENT_EDGE.lastIndex;
+  }
+}
 
 /**
  * Fails with `CARILLON_TRANSACTION_FAILED` for a statement that would end the transaction, or that names the engine's own
  * schema: its tables are changed by its own functions alone.
  */
 export function assertStatementAllowed(sql: string, schema: string): void {
-  const rest = sql.replace(BEFORE, '');
+  const rest = withoutPrelude(sql);
   const word = /^[a-z]+/i.exec(rest)?.[0].toUpperCase() ?? '';
   if (refused.has(word)) {
     throw carillonError(
@@ -43,8 +61,8 @@ export function assertStatementAllowed(sql: string, schema: string): void {
       statement: word,
     });
   }
-  const quoted = schema.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  if (new RegExp(`(^|[^\\w$"])"?${quoted}"?\\s*\\.`, 'i').test(rest)) {
+  const escaped = schema.replaceAll('"', '""').replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  if (new RegExp(`(^|[^\\w$"])"?${escaped}"?\\s*\\.`, 'i').test(rest)) {
     throw carillonError('CARILLON_TRANSACTION_FAILED', `the tables of the schema ${schema} are the engine's own`, {
       schema,
     });

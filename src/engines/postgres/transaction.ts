@@ -206,6 +206,7 @@ class PostgresTransaction implements StoreTransaction {
       return { result: commitResult(batch, row), id: row['id'] as string };
     } catch (error) {
       await this.rollback();
+      this.assertInTime();
       throw storeError(error);
     }
   }
