@@ -7,6 +7,7 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 const entries = {
   carillon: 'index',
   'carillon/memory': 'engines/memory/index',
+  'carillon/postgres': 'engines/postgres/index',
   'carillon/sqlite': 'engines/sqlite/index',
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
