@@ -69,16 +69,19 @@ DECLARE
   n int := cardinality(ids);
   newest segments;
   older bigint;
+  highest bigint;
   base bigint;
   moment bigint;
 BEGIN
   base := make_room(n);
   SELECT * INTO newest FROM segments ORDER BY no DESC LIMIT 1;
+  -- Numbers above it are not there: nearly all of them, because most rise with time.
+  highest := (SELECT dedupe FROM events WHERE position >= newest.first_position ORDER BY dedupe DESC LIMIT 1);
   SELECT dedupe_max INTO older FROM segments WHERE no = newest.no - 1;
   IF NOT apart
      OR EXISTS (SELECT FROM unnest(dedupes, ids, sources) AS g(d, i, s), LATERAL (
           SELECT FROM events e WHERE e.position >= newest.first_position AND e.dedupe = g.d AND e.id = g.i AND e.source = g.s
-          OFFSET 0) AS there)
+          OFFSET 0) AS there WHERE g.d <= highest)
      OR (newest.no > 1 AND EXISTS (SELECT FROM unnest(dedupes, ids, sources) AS g(d, i, s), LATERAL (
           SELECT FROM events e WHERE e.position < newest.first_position AND e.dedupe = g.d AND e.id = g.i AND e.source = g.s
           OFFSET 0) AS there WHERE g.d < 0 OR g.d <= older))
