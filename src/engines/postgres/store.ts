@@ -15,7 +15,14 @@ import type {
   StoreRows,
   StoreTransaction,
 } from '../../engine/log/index.ts';
-import { connectorOf, quoteIdentifier, type Connection, type ConnectionOptions, type Connector, type Query } from '../../postgres/index.ts';
+import {
+  connectorOf,
+  quoteIdentifier,
+  type Connection,
+  type ConnectionOptions,
+  type Connector,
+  type Query,
+} from '../../postgres/index.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -49,6 +56,8 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   host: StoreHost | null = null;
   /** Of the connection that commits: see `next_epoch` in sql/0003.sql. */
   epoch = 0;
+  /** The member whose epoch it is. */
+  epochOf = 0;
   /** The server's process of the last connection that committed: it must be at its end before another may. */
   lastProcess: number | null = null;
   /** Commits sent on the connection that commits, and how many of them are known to have been applied. */
@@ -150,17 +159,22 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     this.lastProcess = connection.processId;
     this.applied = 0;
     this.sent = 0;
-    if (this.sharing.member === 0) return;
-    try {
-      const { rows } = await connection.query({
-        text: 'SELECT next_epoch($1) AS epoch',
-        values: [this.sharing.member],
-      });
-      this.epoch = Number(rows[0]?.['epoch']);
-    } catch (error) {
-      // Dead to the others: a commit of leases will be refused, and any other one has none.
-      if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
+    await this.takeEpoch(connection);
+  }
+
+  /** For each connection, and for each membership. */
+  async takeEpoch(connection: Connection): Promise<void> {
+    const { member } = this.sharing;
+    if (member > 0) {
+      try {
+        const { rows } = await connection.query({ text: 'SELECT next_epoch($1) AS epoch', values: [member] });
+        this.epoch = Number(rows[0]?.['epoch']);
+      } catch (error) {
+        // Dead to the others: a commit of leases will be refused, and any other one has none.
+        if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
+      }
     }
+    this.epochOf = member;
   }
 
   commit(batch: CommitBatch): Promise<CommitResult> {
@@ -169,9 +183,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     // Seen to in its turn.
     ahead?.catch(() => undefined);
     this.unended.add(entry);
-    const done = this.commits
-      .then(() => this.commitInTurn(batch, ahead))
-      .finally(() => this.unended.delete(entry));
+    const done = this.commits.then(() => this.commitInTurn(batch, ahead)).finally(() => this.unended.delete(entry));
     this.commits = done.catch(() => undefined);
     return done;
   }
@@ -180,7 +192,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   commitAhead(batch: CommitBatch, entry: { connection: Connection | null }): Promise<CommitResult> | null {
     const { connection } = this.writer;
     // With the first one the statement is prepared.
-    if (this.applied === 0 || this.needsIndex(batch)) return null;
+    if (this.applied === 0 || this.epochOf !== this.sharing.member || this.needsIndex(batch)) return null;
     for (const before of this.unended) if (before.connection !== connection) return null;
     return this.writer.send(async (open) => {
       entry.connection = open;
@@ -227,7 +239,8 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   async commitAlone(batch: CommitBatch): Promise<CommitResult> {
     if (this.failed?.generation === batch.generation) throw this.failed.error;
     await this.indexSubjects(batch);
-    return this.writer.run((connection) => {
+    return this.writer.run(async (connection) => {
+      if (this.epochOf !== this.sharing.member) await this.takeEpoch(connection);
       this.sent = this.applied + 1;
       return this.call(batch, connection, this.sent);
     }, this.options.unreachableMs);
