@@ -1,4 +1,4 @@
-export { dedupeNumber, isTimeOrdered } from './deduplication.ts';
+export { dedupeNumber, timeOrderedNumber } from './deduplication.ts';
 export { logEngine } from './log-engine.ts';
 export { keyOfRow } from './rows.ts';
 export { SLOTS } from './slots.ts';

@@ -1,6 +1,6 @@
 import {
   dedupeNumber,
-  isTimeOrdered,
+  timeOrderedNumber,
   type CommitBatch,
   type CommitResult,
   type DeliveryRow,
@@ -16,8 +16,8 @@ const NONE = '\x02';
 
 /** The number an event is found again by: above 0 when it rises with time, else below. */
 export function dedupeOf({ source, id }: { readonly source: string; readonly id: string }): number {
-  const number = dedupeNumber(source, id);
-  return isTimeOrdered(id) ? number + 1 : -number - 1;
+  const number = timeOrderedNumber(id);
+  return number === null ? -dedupeNumber(source, id) - 1 : number + 1;
 }
 
 /** A column of events as one text; null when all of it is none. */
