@@ -62,7 +62,7 @@ async function open(told = () => {}) {
     text: `INSERT INTO events (${names}) SELECT * FROM unnest(${arrays}) RETURNING position`,
     rowMode: 'array',
   };
-  let waiting = [];
+  const waiting = [];
   let busy = false;
 
   async function flush() {

@@ -39,7 +39,8 @@ const RETRY_LAST_MS = 1000;
 const clock: Clock = systemClock;
 
 /**
- * One connection at a time, made when it is needed and made again when it broke. Work on it is done one after the other.
+ * One connection at a time, made when it is needed and made again when it broke. Work on it is done one after the other, but
+ * for what is sent beside other work that was sent (`send`).
  *
  * States: `idle` → (work) → `open` → (broken) → `idle`; any → (close) → `closed`. Work that meets a database that cannot
  * be reached is begun again from the start, with longer and longer pauses (with full jitter, up to 1 s), until it
