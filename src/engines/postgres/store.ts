@@ -36,9 +36,9 @@ import { Transactions, type TransactionHost } from './transaction.ts';
 const COMMIT = commitStatement('commit');
 
 /**
- * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls, and the next is
- * sent before the one under way is answered; reads over
- * a second; a third keeps this process a member (sharing.ts); handlers' transactions have connections of their own.
+ * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls, and the next
+ * is sent before the one under way is answered; reads go over a second; a third keeps this process a member (sharing.ts);
+ * handlers' transactions have connections of their own.
  *
  * A commit whose answer was lost may have been applied. It is simply made again, on a new connection and after the old
  * one is known to be at its end: events are found by their ids, rows and places are what they were to be.
