@@ -6,18 +6,20 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { busyBefore, carillonVersion, fileSystemOf, machine, versionOf } from './machine.mjs';
 import { makeWorkDirectory, ownDirectory, runFresh, shuffled, workDirectory } from './measure.mjs';
-import { peers } from './peers/index.mjs';
+import { isCarillon, peers } from './peers/index.mjs';
+import { providePostgres } from './postgres.mjs';
 import { docsText, suiteText } from './report.mjs';
 import { buildCarillon, installPeers } from './setup.mjs';
-import { suites as suiteLoaders } from './suites/index.mjs';
+import { engines, names as suiteNames, select, suites as suiteLoaders } from './suites/index.mjs';
 
 const docsFile = fileURLToPath(new URL('../docs/performance.md', import.meta.url));
 const resultsFile = fileURLToPath(new URL('results.json', import.meta.url));
 
 const help = `Usage: npm run bench -- [suite ...] [options]
 
-Suites: ${Object.keys(suiteLoaders).join(', ')}. Without one, all of them.
+Suites: ${suiteNames.join(', ')}. Without one, all of them.
 
+  --engine E     ${engines.join(' or ')}: the suites of that engine
   --rounds N     rounds of each figure; the median is told (default 5; memory: 1)
   --seconds S    length of each run (default 3)
   --events N     size of the log for memory and start (default 1000000)
@@ -46,6 +48,7 @@ function parse(args) {
         rounds: { type: 'string' },
         seconds: { type: 'string' },
         events: { type: 'string' },
+        engine: { type: 'string' },
         peers: { type: 'string' },
         json: { type: 'string' },
         docs: { type: 'boolean' },
@@ -57,12 +60,12 @@ function parse(args) {
   }
   const { values, positionals } = parsed;
   const wantedPeers = values.peers?.split(',').map((name) => name.trim());
-  for (const name of positionals) {
-    if (!(name in suiteLoaders)) throw new UsageError(`There is no suite ${name}.`);
+  if (values.engine !== undefined && !engines.includes(values.engine)) {
+    throw new UsageError(`There is no engine ${values.engine}.`);
   }
   for (const name of wantedPeers ?? []) if (!(name in peers)) throw new UsageError(`There is no peer ${name}.`);
   return {
-    names: Object.keys(suiteLoaders).filter((name) => positionals.length === 0 || positionals.includes(name)),
+    names: selected(positionals, values.engine),
     rounds: positive('rounds', values.rounds, true),
     seconds: positive('seconds', values.seconds) ?? 3,
     events: positive('events', values.events, true),
@@ -71,6 +74,14 @@ function parse(args) {
     docs: values.docs ?? false,
     help: values.help ?? false,
   };
+}
+
+function selected(positionals, engine) {
+  try {
+    return select(positionals, engine);
+  } catch (error) {
+    throw new UsageError(error.message);
+  }
 }
 
 const note = (text) => process.stderr.write(`${text}\n`);
@@ -98,7 +109,7 @@ async function survey(names) {
       continue;
     }
     present.push(name);
-    if (name === 'carillon') versions.carillon = carillonVersion();
+    if (isCarillon(name)) versions.carillon = carillonVersion();
     for (const name of packages) versions[name] = versionOf(name);
     if (state) versions[server] = state.version;
     const promise = state?.durability ?? (await load()).durability;
@@ -206,8 +217,17 @@ async function main() {
     (peer) => fit(peer) && options.names.some((name) => suites[name].scenarios.some((s) => s.peers.includes(peer))),
   );
   installPeers();
-  if (asked.includes('carillon')) buildCarillon();
+  if (asked.some(isCarillon)) buildCarillon();
   await makeWorkDirectory();
+  const endPostgres = asked.some((peer) => peers[peer].server === 'postgres') ? await providePostgres() : () => {};
+  try {
+    await measureAll(options, suites, asked);
+  } finally {
+    await endPostgres();
+  }
+}
+
+async function measureAll(options, suites, asked) {
   if (fileSystemOf(workDirectory) === 'tmpfs')
     note('bench/ lies in memory (tmpfs): what waits for the disk means nothing');
 

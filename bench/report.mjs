@@ -1,6 +1,7 @@
 // The figures as text: for the terminal, and as docs/performance.md.
 import { ascending, percentile } from './measure.mjs';
 import { peers } from './peers/index.mjs';
+import { commandOf } from './suites/index.mjs';
 import { summarize } from './summary.mjs';
 
 const begin = '<!-- figures: begin (written by bench, do not edit) -->';
@@ -112,7 +113,9 @@ function suiteMarkdown(suite, name, result) {
   if (result.leftOut.length > 0) {
     lines.push(...result.leftOut.map(({ peer, reason }) => `- Left out: ${peers[peer].label}: ${reason}`), '');
   }
-  lines.push(`Repeat: \`npm run bench -- ${name}${repeatOptions(result)}\``, '');
+  const { name: command, engine } = commandOf(name);
+  const where = engine === undefined ? '' : ` --engine ${engine}`;
+  lines.push(`Repeat: \`npm run bench -- ${command}${where}${repeatOptions(result)}\``, '');
   return lines;
 }
 
@@ -169,14 +172,16 @@ const closing = `## How to repeat
 \`\`\`
 npm run bench                                          # everything, with defaults
 npm run bench -- append deliver --rounds 5             # some of it
+npm run bench -- --engine postgres                     # what is measured on PostgreSQL
 npm run bench -- --rounds 5 --json bench/results.json  # and write this page
 npm run bench -- memory --events 5000000
 npm run bench -- start --events 10000000
 \`\`\`
 
 The peers are installed into \`bench/\` alone. Those with a server look for it on loopback: Redis on port 6379, NATS with
-JetStream on 4222, PostgreSQL on 5432 (database \`test\`, user \`root\` or \`postgres\`, trust). A peer whose server is not
-found is left out, and named. Each uses names of its own and removes what it made.`;
+JetStream on 4222. PostgreSQL is the server that \`CARILLON_POSTGRES_URL\` names, else one of the run's own: that of the
+tests, with fsync on and its settings as they come. A peer whose server is not found is left out, and named. Each uses
+names of its own and removes what it made.`;
 
 /** docs/performance.md. What stands outside the two marks is kept; without them the page is written anew. */
 export function docsText(suites, file, existing = '') {

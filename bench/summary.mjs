@@ -1,5 +1,6 @@
 // From single runs to figures: medians with their range, and ratios within one round.
 import { median } from './measure.mjs';
+import { isCarillon } from './peers/index.mjs';
 
 const spread = (values) => ({ median: median(values), min: Math.min(...values), max: Math.max(...values) });
 
@@ -8,12 +9,13 @@ function goalsOf(scenario, figures, peer, ratio, values) {
   const goals = [];
   const add = (wanted, reached, better, unit) =>
     goals.push({ wanted, reached, better, unit, met: better === 'higher' ? reached >= wanted : reached <= wanted });
-  if (scenario.target !== undefined && peer === 'carillon' && ratio) {
+  const isMeasured = isCarillon(peer) && peer !== scenario.reference;
+  if (scenario.target !== undefined && isMeasured && ratio) {
     add(scenario.target, ratio.median, 'higher', 'x');
   }
   const wanted = scenario.targets?.[peer];
   if (wanted !== undefined && ratio) add(wanted, ratio.median, 'higher', 'x');
-  if (peer === 'carillon') {
+  if (isMeasured) {
     for (const [key, bound] of Object.entries(scenario.bounds ?? {})) {
       const { better, label } = figures.find((figure) => figure.key === key);
       if (values[key]) add(bound, values[key].median, better, label);

@@ -15,9 +15,9 @@ const dayMs = 24 * 60 * 60 * 1000;
 
 const eventFor = (n) => OrderPlaced(orderOf(n), { subject: keyOf(n) });
 
-const busOf = (directory, modules = []) => createBus({ engine: sqlite(join(directory, 'log')), modules });
+const engineIn = (directory) => sqlite(join(directory, 'log'));
 
-const moduleOf = (handle, options = {}) =>
+export const moduleOf = (handle, options = {}) =>
   defineModule('bench', (m) => {
     m.handle(OrderPlaced, (event) => handle(numberOf(event.data)), {
       name: 'orders',
@@ -53,8 +53,9 @@ export async function openWildcard(events, patterns, handlers) {
   };
 }
 
-export async function openLog({ directory }) {
-  const bus = await busOf(directory);
+/** A log that is published into, on an engine. */
+export async function logOn(engine) {
+  const bus = await createBus({ engine });
   return {
     publish: (n) => bus.publish(eventFor(n)),
     publishMany: (from, count) => bus.publish(Array.from({ length: count }, (_, i) => eventFor(from + i))),
@@ -63,8 +64,8 @@ export async function openLog({ directory }) {
 }
 
 /** One event for each publish, each with its own promise: the bus gathers them itself. */
-export async function openQueue({ directory, handle }) {
-  const bus = await busOf(directory, [moduleOf(async (n) => handle(n))]);
+export async function queueOn(engine, handle) {
+  const bus = await createBus({ engine, modules: [moduleOf(async (n) => handle(n))] });
   return {
     batch: 1,
     callsMax: 2000,
@@ -75,6 +76,9 @@ export async function openQueue({ directory, handle }) {
   };
 }
 
+export const openLog = ({ directory }) => logOn(engineIn(directory));
+export const openQueue = ({ directory, handle }) => queueOn(engineIn(directory), handle);
+
 /** A bus whose handler never ends, so that everything published waits. */
 export async function openBlocked({ directory, onHandle }) {
   const forever = new Promise(() => {});
@@ -82,7 +86,8 @@ export async function openBlocked({ directory, onHandle }) {
     onHandle(n);
     return forever;
   };
-  const bus = await busOf(directory, [moduleOf(handle, { timeoutMs: dayMs })]);
+  const modules = [moduleOf(handle, { timeoutMs: dayMs })];
+  const bus = await createBus({ engine: engineIn(directory), modules });
   return {
     publishMany: (from, count) => bus.publish(Array.from({ length: count }, (_, i) => eventFor(from + i))),
   };
@@ -90,6 +95,7 @@ export async function openBlocked({ directory, onHandle }) {
 
 /** A bus on a log that exists. The handler's place is at the end of the log, as after a run that was up to date. */
 export async function openAtEnd({ directory, handle }) {
-  const bus = await busOf(directory, [moduleOf(async (n) => handle(n), { from: 'now' })]);
+  const modules = [moduleOf(async (n) => handle(n), { from: 'now' })];
+  const bus = await createBus({ engine: engineIn(directory), modules });
   return { publish: (n) => bus.publish(eventFor(n)), ends: () => bus.ends(), close: () => bus.stop() };
 }

@@ -1,6 +1,6 @@
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 import { eventOf, numberOf } from '../workload.mjs';
-import { postgresAt, postgresDo, throwAwayName } from './servers.mjs';
+import { postgresDo, postgresUrl, throwAwayName } from './servers.mjs';
 
 export const keepsKeyOrder = false;
 const identifier = 'order';
@@ -10,10 +10,9 @@ const silent = new Logger(() => () => {});
 
 export async function openQueue({ handle }) {
   const schema = throwAwayName();
-  const { host, port, user, database } = await postgresAt();
   const preset = {
     worker: {
-      connectionString: `postgres://${user}@${host}:${port}/${database}`,
+      connectionString: postgresUrl(),
       schema,
       concurrentJobs,
       maxPoolSize: 10,

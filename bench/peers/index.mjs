@@ -2,6 +2,9 @@
 
 /** @typedef {{ label: string, packages: string[], server?: 'redis' | 'nats' | 'postgres', load: () => Promise<object> }} Peer */
 
+/** Whether a peer is Carillon itself, on whichever engine: then goals are its. */
+export const isCarillon = (peer) => peer.startsWith('carillon');
+
 /** @type {Record<string, Peer>} */
 export const peers = {
   carillon: { label: 'carillon', packages: [], load: () => import('./carillon.mjs') },
@@ -40,6 +43,30 @@ export const peers = {
     packages: ['@nats-io/jetstream', '@nats-io/transport-node'],
     server: 'nats',
     load: () => import('./nats.mjs'),
+  },
+  'carillon-postgres': {
+    label: 'carillon on PostgreSQL',
+    packages: ['pg'],
+    server: 'postgres',
+    load: () => import('./carillon-postgres.mjs'),
+  },
+  'carillon-worker': {
+    label: 'one process',
+    packages: [],
+    server: 'postgres',
+    load: async () => ({ ...(await import('./carillon-postgres.mjs')), workers: 1 }),
+  },
+  'carillon-workers': {
+    label: 'two processes',
+    packages: [],
+    server: 'postgres',
+    load: async () => ({ ...(await import('./carillon-postgres.mjs')), workers: 2 }),
+  },
+  'pg-insert': {
+    label: 'bulk insert with pg',
+    packages: ['pg'],
+    server: 'postgres',
+    load: () => import('./pg-insert.mjs'),
   },
   'pg-boss': {
     label: 'pg-boss',

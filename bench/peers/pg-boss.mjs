@@ -1,6 +1,6 @@
 import PgBoss from 'pg-boss';
 import { eventOf, numberOf } from '../workload.mjs';
-import { postgresAt, postgresDo, throwAwayName } from './servers.mjs';
+import { postgresDo, postgresUrl, throwAwayName } from './servers.mjs';
 
 export const keepsKeyOrder = false;
 const queue = 'orders';
@@ -9,7 +9,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 async function openBoss(handle, consume) {
   const schema = throwAwayName();
-  const boss = new PgBoss({ ...(await postgresAt()), schema, max: 10, supervise: false, schedule: false });
+  const boss = new PgBoss({ connectionString: postgresUrl(), schema, max: 10, supervise: false, schedule: false });
   boss.on('error', () => {});
   await boss.start();
   await boss.createQueue(queue);

@@ -1,4 +1,5 @@
-// The servers some peers need, on loopback only. Each is asked what it is and what it promises, never configured.
+// The servers some peers need: Redis and NATS on loopback, PostgreSQL where CARILLON_POSTGRES_URL says. Each is asked what
+// it is and what it promises, never configured.
 import { connect } from '@nats-io/transport-node';
 import { Redis } from 'ioredis';
 import pg from 'pg';
@@ -6,36 +7,19 @@ import { randomBytes } from 'node:crypto';
 import { connect as connectSocket } from 'node:net';
 
 const host = '127.0.0.1';
-const ports = { redis: 6379, nats: 4222, postgres: 5432 };
+const ports = { redis: 6379, nats: 4222 };
 export const redisAt = { host, port: ports.redis };
 export const natsAt = { servers: `${host}:${ports.nats}` };
 
 /** A name that nobody else uses, for one run. */
 export const throwAwayName = () => `carillon_bench_${randomBytes(6).toString('hex')}`;
 
-let postgresFound;
-/** How PostgreSQL lets us in: database `test`, without a password, as `root` or as `postgres`. */
-export async function postgresAt() {
-  if (postgresFound) return postgresFound;
-  let refusal;
-  for (const user of ['root', 'postgres']) {
-    const options = { host, port: ports.postgres, user, database: 'test' };
-    const client = new pg.Client({ ...options, connectionTimeoutMillis: 2000 });
-    try {
-      await client.connect();
-      await client.end();
-      postgresFound = options;
-      return options;
-    } catch (error) {
-      refusal = error;
-    }
-  }
-  throw refusal;
-}
+/** Where PostgreSQL is; npm run bench names a server in every process it starts. */
+export const postgresUrl = () => process.env.CARILLON_POSTGRES_URL;
 
 /** Runs statements on a connection of its own. */
 export async function postgresDo(work) {
-  const client = new pg.Client(await postgresAt());
+  const client = new pg.Client({ connectionString: postgresUrl(), connectionTimeoutMillis: 5000 });
   await client.connect();
   try {
     return await work(client);
@@ -102,18 +86,22 @@ function mustListen(port) {
 }
 
 const probes = { redis: probeRedis, nats: probeNats, postgres: probePostgres };
-const names = { redis: 'Redis', nats: 'NATS', postgres: 'PostgreSQL' };
+const names = {
+  redis: `Redis on ${host}:${ports.redis}`,
+  nats: `NATS on ${host}:${ports.nats}`,
+  postgres: 'PostgreSQL',
+};
 
 /** What a server is and promises, or why it cannot be used. */
 export async function probe(server) {
   try {
-    await mustListen(ports[server]);
+    if (ports[server]) await mustListen(ports[server]);
     return { found: true, ...(await probes[server]()) };
   } catch (error) {
     const cause = error.errors?.[0] ?? error;
     return {
       found: false,
-      reason: `${names[server]} on ${host}:${ports[server]} cannot be used: ${cause.message || cause.code}`,
+      reason: `${names[server]} cannot be used: ${cause.message || cause.code}`,
     };
   }
 }

@@ -18,8 +18,11 @@ export const scenarios = [
   { name: 'flight-1', label: '1 in flight', peers, reference: 'file', inFlight: 1 },
 ];
 
-export async function run(peer, { scenario, seconds, directory }) {
-  const { inFlight } = scenarios.find(({ name }) => name === scenario);
+export const run = (peer, job) => runIn(scenarios, peer, job);
+
+/** @param from the scenarios of the suite that runs */
+export async function runIn(from, peer, { scenario, seconds, directory }) {
+  const { inFlight } = from.find(({ name }) => name === scenario);
   const log = await peer.openLog({ directory });
   let n = 0;
   let counting = false;

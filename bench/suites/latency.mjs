@@ -10,7 +10,9 @@ export const figures = [
   { key: 'p50Ms', label: 'p50 ms', better: 'lower', digits: 2 },
   { key: 'p99Ms', label: 'p99 ms', better: 'lower', digits: 2 },
 ];
-export const about = `${rate} events/s, published one by one without waiting for one another, in one process with the handler; consumers are set as in the suite before, unless told otherwise. The floor is a bare file append with fdatasync: an event counts as handled there once it is on the disk. What bounds it: the disk for those that wait for it; p99 also tells what else the machine was doing.`;
+/** What every suite of this kind does, whatever it is measured on. */
+export const aboutLoad = `${rate} events/s, published one by one without waiting for one another, in one process with the handler; consumers are set as in the suite before, unless told otherwise.`;
+export const about = `${aboutLoad} The floor is a bare file append with fdatasync: an event counts as handled there once it is on the disk. What bounds it: the disk for those that wait for it; p99 also tells what else the machine was doing.`;
 export const scenarios = [
   {
     name: 'rate-500',

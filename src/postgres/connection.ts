@@ -62,6 +62,8 @@ export interface Connection {
   onNotification(listener: (channel: string, payload: string) => void): void;
   /** The server's process for this connection; null when it is not told. */
   readonly processId: number | null;
+  /** Whether statements may be sent before those before them are answered. */
+  readonly pipelined: boolean;
   /** Takes leave of the server. */
   close(): Promise<void>;
   /** Breaks it off: for one that does not answer any more, and for tests. */
@@ -69,6 +71,8 @@ export interface Connection {
 }
 
 export interface ConnectionOptions {
+  /** Sends statements without waiting for the answers to those before them, where the database is not an application's own pool. */
+  readonly pipeline?: boolean;
   /** Default: the name given with the address, else `carillon`. */
   readonly applicationName?: string;
 }
@@ -93,14 +97,15 @@ export function connectorOf(database: PostgresDatabase): Connector {
   const label = labelOf(config);
   return {
     label,
-    connect: async ({ applicationName } = {}) => {
+    connect: async ({ pipeline = false, applicationName } = {}) => {
       const client = new pg.Client({
         ...config,
         application_name: applicationName ?? config.application_name ?? 'carillon',
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         keepAlive: true,
+        ...({ pipeline } as object),
       });
-      const connection = new ClientConnection(client, label, () => client.end());
+      const connection = new ClientConnection(client as unknown as AnyClient, label, () => client.end(), pipeline);
       try {
         await client.connect();
       } catch (error) {
@@ -189,14 +194,16 @@ class ClientConnection implements Connection {
   readonly client: AnyClient;
   readonly label: string;
   readonly end: () => Promise<void>;
+  readonly pipelined: boolean;
   readonly broken: Promise<Error>;
   state: 'open' | 'closed' | 'broken' = 'open';
   failure: Error | null = null;
 
-  constructor(client: AnyClient, label: string, end: () => Promise<void>) {
+  constructor(client: AnyClient, label: string, end: () => Promise<void>, pipelined: boolean = false) {
     this.client = client;
     this.label = label;
     this.end = end;
+    this.pipelined = pipelined;
     this.broken = new Promise((resolve) => {
       const breaks = (thrown?: unknown): void => {
         if (this.state !== 'open') return;

@@ -10,10 +10,13 @@ const MS_BITS_MAX = 2 ** 42;
 const LOW_BITS = 2 ** 11;
 
 export function dedupeNumber(source: string, id: string): number {
-  return isTimeOrdered(id) ? timeOrdered(id) : hash53(source, id);
+  return timeOrderedNumber(id) ?? hash53(source, id);
 }
 
-function timeOrdered(id: string): number {
+/** The number of an id that rises with time: of a UUIDv7, else null. */
+export function timeOrderedNumber(id: string): number | null {
+  // The length and the version digit rule out nearly all others before the pattern is tried.
+  if (id.length !== 36 || id.charCodeAt(14) !== 0x37 || !V7.test(id)) return null;
   const ms = Number.parseInt(id.slice(0, 8), 16) * 65_536 + Number.parseInt(id.slice(9, 13), 16);
   return (ms % MS_BITS_MAX) * LOW_BITS + (Number.parseInt(id.slice(15, 18), 16) % LOW_BITS);
 }
@@ -32,10 +35,4 @@ function hash53(source: string, id: string): number {
   high ^= high >>> 15;
   low ^= low >>> 13;
   return (high >>> 11) * 4_294_967_296 + (low >>> 0);
-}
-
-/** Whether the number of an id rises with time: that of a UUIDv7 does. */
-export function isTimeOrdered(id: string): boolean {
-  // The length and the version digit rule out nearly all others before the pattern is tried.
-  return id.length === 36 && id.charCodeAt(14) === 0x37 && V7.test(id);
 }

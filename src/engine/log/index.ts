@@ -1,4 +1,4 @@
-export { dedupeNumber, isTimeOrdered } from './deduplication.ts';
+export { dedupeNumber, timeOrderedNumber } from './deduplication.ts';
 export { logEngine } from './log-engine.ts';
 export { settledUpTo } from './state-codec.ts';
 export type * from './store.ts';

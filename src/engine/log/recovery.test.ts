@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { resolveLimits } from '../../core/index.ts';
 import { recoverRows, reopen, type Recovery } from './recovery.ts';
-import type { DeliveryRow, DeliveryState, EventRow, LogStore, StoreQuery } from './stored.ts';
+import type { LogStore, StoreQuery } from './store.ts';
+import type { DeliveryRow, DeliveryState, EventRow } from './stored.ts';
 
 const limits = resolveLimits({});
 const nowMs = 1000;

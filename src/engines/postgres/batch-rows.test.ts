@@ -33,7 +33,7 @@ const batchOf = (given: Partial<CommitBatch>): CommitBatch => ({
 
 /** Of the parameters of `commit`, the rows it writes. */
 const written = (given: Partial<CommitBatch>): unknown => {
-  const text = commitValues(batchOf(given), 1, 1)[19];
+  const text = commitValues(batchOf(given), 1, 1, null)[20];
   return text === null ? null : JSON.parse(text as string);
 };
 

@@ -38,7 +38,7 @@ const batch = (more: Partial<CommitBatch> = {}): CommitBatch => ({
   ...more,
 });
 /** Values of `commit`, by the place of its parameters. */
-const at = { member: 0, asked: 13, units: 15 };
+const at = { member: 1, asked: 14, units: 16 };
 
 describe('events as columns', () => {
   it('are texts with a mark between the values, another for none, and null for all none', () => {
@@ -77,12 +77,12 @@ describe('events as columns', () => {
 describe('a call of commit', () => {
   it('has as many values as parameters', () => {
     const parameters = commitStatement('commit').match(/\$\d+/g) ?? [];
-    expect(commitValues(batch(), 1, 1).length).toBe(parameters.length);
+    expect(commitValues(batch(), 1, 1, null).length).toBe(parameters.length);
     expect(commitStatement('commit', 'x, ')).toMatch(/^SELECT x, before,/);
   });
 
   it('names the member only for what needs its leases', () => {
-    const member = (more: Partial<CommitBatch>): unknown => commitValues(batch(more), 9, 3)[at.member];
+    const member = (more: Partial<CommitBatch>): unknown => commitValues(batch(more), 9, 3, null)[at.member];
     expect(member({ units: [unit([row('a')])] })).toBeNull();
     expect(member({ answers: [{ asker: 1, source: '/s', id: 'a', subscription: 'h', answer: '{}' }] })).toBeNull();
     expect(member({ unschedule: [{ source: '/s', id: 'a' }] })).toBeNull();
@@ -93,7 +93,7 @@ describe('a call of commit', () => {
   });
 
   it('tells the shape of units only where one has a condition', () => {
-    const shapes = (...units: StoreUnit[]): unknown => commitValues(batch({ units }), 1, 1)[at.units];
+    const shapes = (...units: StoreUnit[]): unknown => commitValues(batch({ units }), 1, 1, null)[at.units];
     expect(shapes(unit([row('a')]), unit([row('b'), row('c')]))).toBeNull();
     const some = shapes(
       unit([row('a')]),
@@ -111,7 +111,7 @@ describe('a call of commit', () => {
 
   it('names who asked', () => {
     const rows = [row('a'), row('b', { askedBy: 12 })];
-    expect(commitValues(batch({ units: [unit(rows)] }), 1, 1)[at.asked]).toBe('\x02\x0112');
+    expect(commitValues(batch({ units: [unit(rows)] }), 1, 1, null)[at.asked]).toBe('\x02\x0112');
   });
 });
 

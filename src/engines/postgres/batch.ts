@@ -1,6 +1,6 @@
 import {
   dedupeNumber,
-  isTimeOrdered,
+  timeOrderedNumber,
   type CommitBatch,
   type CommitResult,
   type DeliveryRow,
@@ -16,8 +16,8 @@ const NONE = '\x02';
 
 /** The number an event is found again by: above 0 when it rises with time, else below. */
 export function dedupeOf({ source, id }: { readonly source: string; readonly id: string }): number {
-  const number = dedupeNumber(source, id);
-  return isTimeOrdered(id) ? number + 1 : -number - 1;
+  const number = timeOrderedNumber(id);
+  return number === null ? -dedupeNumber(source, id) - 1 : number + 1;
 }
 
 /** A column of events as one text; null when all of it is none. */
@@ -68,14 +68,19 @@ const noColumns = Array.from({ length: 10 }, () => null);
 const isLeased = ({ states, put, remove, joined, arrangements }: CommitBatch): boolean =>
   states.length + put.length + remove.length + joined + arrangements.length > 0;
 
-/** The values of a call of `commit`. @param epoch null for a transaction of its own */
-export function commitValues(batch: CommitBatch, member: number, epoch: number | null): unknown[] {
+/**
+ * The values of a call of `commit`.
+ * @param epoch null for a transaction of its own
+ * @param no which commit of its connection it is, from 1 on; null for a transaction of its own
+ */
+export function commitValues(batch: CommitBatch, member: number, epoch: number | null, no: number | null): unknown[] {
   const { units, states, put, remove, schedule, unschedule, arrangements, answers, recordedMs } = batch;
   const rows = units.flatMap((unit) => unit.rows);
   const { values, apart } = rows.length > 0 ? columnsOf(rows) : { values: noColumns, apart: true };
   const some = <T>(list: readonly T[], json: (one: T) => unknown): string | null =>
     list.length === 0 ? null : JSON.stringify(list.map(json));
   return [
+    no,
     isLeased(batch) ? member : null,
     epoch,
     recordedMs,
@@ -99,7 +104,7 @@ export function commitValues(batch: CommitBatch, member: number, epoch: number |
   ];
 }
 
-const PARAMETERS = 25;
+const PARAMETERS = 26;
 /**
  * A call of `commit`; its answer is read by {@link commitResult}.
  * @param also further columns

@@ -7,6 +7,7 @@ const unreachable = (): Error => carillonError('CARILLON_DATABASE_UNREACHABLE', 
 
 class FakeConnection implements Connection {
   readonly processId: number | null = null;
+  readonly pipelined = false;
   readonly no: number;
   state: 'open' | 'closed' | 'aborted' = 'open';
   breaks: (error: Error) => void = () => undefined;

@@ -39,7 +39,8 @@ const RETRY_LAST_MS = 1000;
 const clock: Clock = systemClock;
 
 /**
- * One connection at a time, made when it is needed and made again when it broke. Work on it is done one after the other.
+ * One connection at a time, made when it is needed and made again when it broke. Work on it is done one after the other, but
+ * for what is sent beside other work that was sent (`send`).
  *
  * States: `idle` → (work) → `open` → (broken) → `idle`; any → (close) → `closed`. Work that meets a database that cannot
  * be reached is begun again from the start, with longer and longer pauses (with full jitter, up to 1 s), until it
@@ -52,6 +53,8 @@ export class Session {
   /** Ends a pause. */
   hurry: () => void = () => undefined;
   queue: Promise<unknown> = Promise.resolve();
+  /** Work of `run` that is not done. */
+  running = 0;
 
   constructor(parts: SessionParts) {
     this.parts = parts;
@@ -62,8 +65,25 @@ export class Session {
    * @param patienceMs after which it fails with `CARILLON_DATABASE_UNREACHABLE`
    */
   run<Result>(work: (connection: Connection) => Promise<Result>, patienceMs: number = Infinity): Promise<Result> {
-    const done = this.queue.then(() => this.attempt(work, clock.monotonic() + patienceMs));
+    this.running++;
+    const done = this.queue
+      .then(() => this.attempt(work, clock.monotonic() + patienceMs))
+      .finally(() => this.running--);
     this.queue = done.catch(() => undefined);
+    return done;
+  }
+
+  /**
+   * Begins work at once, beside what was sent before it, on a pipelined connection that is open; null when there is none,
+   * or when there is work of `run`. It is begun this one time: when the connection breaks, it fails with
+   * `CARILLON_DATABASE_UNREACHABLE`.
+   */
+  send<Result>(work: (connection: Connection) => Promise<Result>): Promise<Result> | null {
+    const { connection } = this;
+    if (this.closed || this.running > 0 || !connection?.pipelined) return null;
+    const done = work(connection);
+    // Whatever `run` does comes after it.
+    this.queue = Promise.allSettled([this.queue, done]);
     return done;
   }
 
@@ -115,6 +135,11 @@ export class Session {
       onBroken?.();
     });
     return connection;
+  }
+
+  /** Work that was sent has found this connection broken. */
+  broke(connection: Connection): void {
+    if (this.connection === connection) this.drop();
   }
 
   drop(): void {

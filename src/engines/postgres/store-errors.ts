@@ -4,7 +4,11 @@ import { sqlStateOf } from '../../postgres/index.ts';
 /** Raised by our own functions: this process was declared dead by the others. */
 const FENCED = 'CA001';
 /** Raised by our own functions: retention has removed what is asked for. */
-const REMOVED = 'CA002';
+const REMOVED = 'CA003';
+/** Raised by our own functions: the commit before it on its connection was not applied. */
+const UNFOLLOWED = 'CA002';
+
+export const isUnfollowed = (thrown: unknown): boolean => sqlStateOf(thrown) === UNFOLLOWED;
 
 /** What the database said of a statement of the engine's own, in words of the catalogue. */
 export function storeError(thrown: unknown): Error {

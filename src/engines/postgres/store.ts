@@ -15,7 +15,14 @@ import type {
   StoreRows,
   StoreTransaction,
 } from '../../engine/log/index.ts';
-import { connectorOf, quoteIdentifier, type Connection, type Connector, type Query } from '../../postgres/index.ts';
+import {
+  connectorOf,
+  quoteIdentifier,
+  type Connection,
+  type ConnectionOptions,
+  type Connector,
+  type Query,
+} from '../../postgres/index.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -24,14 +31,15 @@ import { deliveryColumns, deliveryOf, eventColumns, eventOf, stateNumbers, type 
 import { migrate } from './schema.ts';
 import { Outage, Session } from './session.ts';
 import { PostgresSharing, type SharingHost } from './sharing.ts';
-import { storeError } from './store-errors.ts';
+import { isUnfollowed, storeError } from './store-errors.ts';
 import { Transactions, type TransactionHost } from './transaction.ts';
 
 const COMMIT = commitStatement('commit');
 
 /**
- * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls; reads over
- * a second; a third keeps this process a member (sharing.ts); handlers' transactions have connections of their own.
+ * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls, and the next
+ * is sent before the one under way is answered; reads go over a second; a third keeps this process a member (sharing.ts);
+ * handlers' transactions have connections of their own.
  *
  * A commit whose answer was lost may have been applied. It is simply made again, on a new connection and after the old
  * one is known to be at its end: events are found by their ids, rows and places are what they were to be.
@@ -51,10 +59,15 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   retention: PostgresRetention | null = null;
   /** Of the connection that commits: see `next_epoch` in sql/0003.sql. */
   epoch = 0;
-  /** The member that the epoch is of: another one once this process was taken for dead and has joined anew. */
+  /** The member whose epoch it is. */
   epochOf = 0;
   /** The server's process of the last connection that committed: it must be at its end before another may. */
   lastProcess: number | null = null;
+  /** Commits sent on the connection that commits, and how many of them are known to have been applied. */
+  sent = 0;
+  applied = 0;
+  /** Commits that have not ended, and the connection each was sent on; null when it waits for its turn. */
+  readonly unended: Set<{ connection: Connection | null }> = new Set();
   commits: Promise<unknown> = Promise.resolve();
   failed: { readonly generation: number; readonly error: Error } | null = null;
   subjectsIndexed = false;
@@ -62,7 +75,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   constructor(options: ResolvedOptions) {
     this.options = options;
     this.connector = connectorOf(options.database);
-    this.writer = this.session((connection) => this.prepareToCommit(connection));
+    this.writer = this.session((connection) => this.prepareToCommit(connection), undefined, { pipeline: true });
     this.reader = this.session(() => Promise.resolve());
     this.sharing = new PostgresSharing(this);
     this.transactions = new Transactions(this);
@@ -77,7 +90,11 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   readonly now = (): number => Math.floor(this.host?.clock.now() ?? Date.now());
 
   /** A session whose statements mean the engine's schema. */
-  session(prepare: (connection: Connection) => Promise<void>, onBroken?: () => void): Session {
+  session(
+    prepare: (connection: Connection) => Promise<void>,
+    onBroken?: () => void,
+    options?: ConnectionOptions,
+  ): Session {
     const { connector, outage } = this;
     return new Session({
       connector,
@@ -87,6 +104,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
         await prepare(connection);
       },
       ...(onBroken ? { onBroken } : {}),
+      ...(options ? { options } : {}),
     });
   }
 
@@ -154,38 +172,66 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     if (lastProcess !== null)
       await connection.query({ text: 'SELECT pg_terminate_backend($1)', values: [lastProcess] });
     this.lastProcess = connection.processId;
+    this.applied = 0;
+    this.sent = 0;
     await this.takeEpoch(connection);
   }
 
+  /** For each connection, and for each membership. */
   async takeEpoch(connection: Connection): Promise<void> {
     const { member } = this.sharing;
-    if (member === 0) return;
-    try {
-      const { rows } = await connection.query({ text: 'SELECT next_epoch($1) AS epoch', values: [member] });
-      this.epoch = Number(rows[0]?.['epoch']);
-      this.epochOf = member;
-    } catch (error) {
-      // Dead to the others: a commit of leases will be refused, and any other one has none.
-      if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
+    if (member > 0) {
+      try {
+        const { rows } = await connection.query({ text: 'SELECT next_epoch($1) AS epoch', values: [member] });
+        this.epoch = Number(rows[0]?.['epoch']);
+      } catch (error) {
+        // Dead to the others: a commit of leases will be refused, and any other one has none.
+        if (!isCarillonError(storeError(error), 'CARILLON_LEASE_LOST')) throw error;
+      }
     }
+    this.epochOf = member;
   }
 
   commit(batch: CommitBatch): Promise<CommitResult> {
-    const done = this.commits.then(() => this.commitInTurn(batch));
+    const entry: { connection: Connection | null } = { connection: null };
+    const ahead = this.commitAhead(batch, entry);
+    // Seen to in its turn.
+    ahead?.catch(() => undefined);
+    this.unended.add(entry);
+    const done = this.commits.then(() => this.commitInTurn(batch, ahead)).finally(() => this.unended.delete(entry));
     this.commits = done.catch(() => undefined);
     return done;
   }
 
-  async commitInTurn(batch: CommitBatch): Promise<CommitResult> {
-    if (this.failed?.generation === batch.generation) throw this.failed.error;
+  /** Sends a commit before those before it have ended, if all of them were sent on this connection; else null. */
+  commitAhead(batch: CommitBatch, entry: { connection: Connection | null }): Promise<CommitResult> | null {
+    const { connection } = this.writer;
+    // With the first one the statement is prepared.
+    if (this.applied === 0 || this.epochOf !== this.sharing.member || this.needsIndex(batch)) return null;
+    for (const before of this.unended) if (before.connection !== connection) return null;
+    return this.writer.send(async (open) => {
+      entry.connection = open;
+      try {
+        return await this.call(batch, open, ++this.sent);
+      } catch (error) {
+        // None may be sent ahead of it any more.
+        entry.connection = null;
+        if (isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) this.writer.broke(open);
+        throw error;
+      }
+    });
+  }
+
+  async call(batch: CommitBatch, connection: Connection, no: number): Promise<CommitResult> {
+    const values = commitValues(batch, this.sharing.member, this.epoch, no);
+    const { rows } = await connection.query({ name: 'commit', text: COMMIT, values });
+    this.applied = no;
+    return commitResult(batch, rows[0] as Readonly<Record<string, unknown>>);
+  }
+
+  async commitInTurn(batch: CommitBatch, ahead: Promise<CommitResult> | null): Promise<CommitResult> {
     try {
-      await this.indexSubjects(batch);
-      const result = await this.writer.run(async (connection) => {
-        if (this.epochOf !== this.sharing.member) await this.takeEpoch(connection);
-        const values = commitValues(batch, this.sharing.member, this.epoch);
-        const { rows } = await connection.query({ name: 'commit', text: COMMIT, values });
-        return commitResult(batch, rows[0] as Readonly<Record<string, unknown>>);
-      }, this.options.unreachableMs);
+      const result = (await this.endOf(ahead)) ?? (await this.commitAlone(batch));
       this.sharing.committed(batch, result);
       return result;
     } catch (thrown) {
@@ -195,9 +241,33 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     }
   }
 
+  /** Null when it is to be made, or made again: it was not sent, its connection broke, or the one before it was not applied. */
+  async endOf(ahead: Promise<CommitResult> | null): Promise<CommitResult | null> {
+    try {
+      return await ahead;
+    } catch (error) {
+      if (isUnfollowed(error) || isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) return null;
+      throw error;
+    }
+  }
+
+  async commitAlone(batch: CommitBatch): Promise<CommitResult> {
+    if (this.failed?.generation === batch.generation) throw this.failed.error;
+    await this.indexSubjects(batch);
+    return this.writer.run(async (connection) => {
+      if (this.epochOf !== this.sharing.member) await this.takeEpoch(connection);
+      this.sent = this.applied + 1;
+      return this.call(batch, connection, this.sent);
+    }, this.options.unreachableMs);
+  }
+
+  needsIndex({ units }: CommitBatch): boolean {
+    return !this.subjectsIndexed && units.some((unit) => unit.expectedRevision !== undefined);
+  }
+
   /** The index that revisions are found by, made when one is asked for the first time. */
-  async indexSubjects({ units }: CommitBatch): Promise<void> {
-    if (this.subjectsIndexed || units.every((unit) => unit.expectedRevision === undefined)) return;
+  async indexSubjects(batch: CommitBatch): Promise<void> {
+    if (!this.needsIndex(batch)) return;
     await this.rows({
       text: `CREATE INDEX IF NOT EXISTS events_by_subject
              ON events (hashtextextended(subject, 0), position) WHERE subject IS NOT NULL`,

@@ -199,7 +199,7 @@ class PostgresTransaction implements StoreTransaction {
 
   async write(batch: CommitBatch): Promise<{ readonly result: CommitResult; readonly id: string }> {
     try {
-      const values = commitValues(batch, this.store.sharing.member, null);
+      const values = commitValues(batch, this.store.sharing.member, null, null);
       const text = commitStatement(this.store.commitFunction, 'pg_current_xact_id()::text AS id, ');
       const { rows } = await this.connection.query({ text, values });
       const row = rows[0] as Readonly<Record<string, unknown>>;

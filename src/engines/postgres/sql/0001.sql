@@ -358,7 +358,7 @@ BEGIN
   IF no IS NOT NULL THEN RETURN; END IF;
   IF from_position > 1 AND from_position <= removed_up_to() THEN
     RAISE EXCEPTION 'retention has removed the positions up to %; % has to start after them', removed_up_to(), a_name
-      USING ERRCODE = 'CA002';
+      USING ERRCODE = 'CA003';
   END IF;
   start := CASE
     WHEN from_position IS NOT NULL THEN greatest(0, from_position - 1)

@@ -69,16 +69,19 @@ DECLARE
   n int := cardinality(ids);
   newest segments;
   older bigint;
+  highest bigint;
   base bigint;
   moment bigint;
 BEGIN
   base := make_room(n);
   SELECT * INTO newest FROM segments ORDER BY no DESC LIMIT 1;
+  -- Numbers above it are not there: nearly all of them, because most rise with time.
+  highest := (SELECT dedupe FROM events WHERE position >= newest.first_position ORDER BY dedupe DESC LIMIT 1);
   SELECT dedupe_max INTO older FROM segments WHERE no = newest.no - 1;
   IF NOT apart
      OR EXISTS (SELECT FROM unnest(dedupes, ids, sources) AS g(d, i, s), LATERAL (
           SELECT FROM events e WHERE e.position >= newest.first_position AND e.dedupe = g.d AND e.id = g.i AND e.source = g.s
-          OFFSET 0) AS there)
+          OFFSET 0) AS there WHERE g.d <= highest)
      OR (newest.no > 1 AND EXISTS (SELECT FROM unnest(dedupes, ids, sources) AS g(d, i, s), LATERAL (
           SELECT FROM events e WHERE e.position < newest.first_position AND e.dedupe = g.d AND e.id = g.i AND e.source = g.s
           OFFSET 0) AS there WHERE g.d < 0 OR g.d <= older))
@@ -194,7 +197,9 @@ BEGIN
   END LOOP;
 END $$;
 
-CREATE FUNCTION commit(a_member int, an_epoch int, given_moment bigint,
+-- Commits are sent before those before them are answered. Each has its number among those of its connection, and is refused
+-- with CA002 unless the one before it was applied: the setting is taken back with the transaction that it was set in.
+CREATE FUNCTION commit(a_number bigint, a_member int, an_epoch int, given_moment bigint,
   dedupe_text text, slot_text text, id_text text, source_text text, type_text text, subject_text text, time_text text,
   attribute_text text, data_text text, byte_text text, asked_text text, apart boolean, units jsonb,
   given_shares bigint[], versions bigint[], states bytea[], put jsonb, removed jsonb, schedule jsonb, unschedule jsonb,
@@ -205,6 +210,12 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   ids text[];
 BEGIN
+  IF a_number IS NOT NULL THEN
+    IF coalesce(nullif(current_setting('carillon.commits', true), ''), '0')::bigint <> a_number - 1 THEN
+      RAISE EXCEPTION 'the commit before number % was not applied', a_number USING ERRCODE = 'CA002';
+    END IF;
+    PERFORM set_config('carillon.commits', a_number::text, false);
+  END IF;
   IF a_member IS NOT NULL THEN PERFORM assert_member(a_member, an_epoch); END IF;
   IF id_text IS NOT NULL OR schedule IS NOT NULL OR unschedule IS NOT NULL THEN PERFORM lock_log(); END IF;
   IF id_text IS NOT NULL THEN
