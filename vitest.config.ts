@@ -7,6 +7,7 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 const entries = {
   carillon: 'index',
   'carillon/memory': 'engines/memory/index',
+  'carillon/postgres': 'engines/postgres/index',
   'carillon/sqlite': 'engines/sqlite/index',
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
@@ -44,7 +45,7 @@ export default defineConfig({
         resolve: fromSource,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
           testTimeout: 10_000,
           hookTimeout: 10_000,
         },
