@@ -35,10 +35,17 @@ class Demonstration {
   readonly bus: Bus;
   readonly lines: Line[] = [];
   readonly ended: Map<string, Outcome> = new Map();
+  /** Resolves when the event that the module has timed is handled. */
+  readonly audited: Promise<void>;
   wake: () => void = () => undefined;
 
   constructor(bus: Bus) {
     this.bus = bus;
+    this.audited = new Promise((resolve) => {
+      bus.observe((told) => {
+        if (told.kind === 'delivery-end' && told.subscription === 'databases.audit') resolve();
+      });
+    });
     bus.observe((told) => {
       if (told.kind !== 'delivery-end' || told.subscription !== 'chronicle.events') return;
       const { event } = told.stored;
@@ -118,7 +125,7 @@ export async function demonstrate(url: string, server: string): Promise<boolean>
       await client.query(`CREATE DATABASE ${config.database} TEMPLATE template0`);
     });
     const lines = await story(config, given, { tag, role });
-    show(lines);
+    print(lines);
     await cleanUp(given, tag, role);
     const left = await bystanders(given, tag);
     const clean = left.own.length === 0 && before.own.length === 0;
@@ -252,7 +259,8 @@ async function story(
     await show.expectFact(`drop ${store}`, DatabaseDropRequested({ name: store }), 'database.dropped');
     show.check('  it is gone', (await row(store)) ? 'there' : 'gone', (await row(store)) === undefined);
 
-    // The article's tables.
+    // The article's tables. The event that the module has timed is among them.
+    await show.audited;
     const told = await bus.request(EventsAsked({ after: began, limit: 1000 }));
     await bus.drain({ deadlineMs: PATIENCE_MS });
     await afterwards(show, config, began, told.length);
@@ -361,10 +369,13 @@ async function workingNames(config: DatabaseConfig): Promise<readonly string[]> 
 
 const SHOWN_MAX = 100;
 
-function show(lines: readonly Line[]): void {
-  const width = Math.max(...lines.map(({ asked }) => [...asked].length));
+/** Columns of a terminal that the text takes: Chinese characters take two. */
+const widthOf = (text: string): number => text.length + (text.match(/\p{Script=Han}/gu)?.length ?? 0);
+
+function print(lines: readonly Line[]): void {
+  const width = Math.max(...lines.map(({ asked }) => widthOf(asked)));
   for (const { asked, came, ok } of lines) {
     const shown = came.length > SHOWN_MAX ? `${came.slice(0, SHOWN_MAX)}...` : came;
-    console.log(`${ok ? 'ok  ' : 'FAIL'}  ${asked.padEnd(width)}  ${shown}`);
+    console.log(`${ok ? 'ok  ' : 'FAIL'}  ${asked}${' '.repeat(width - widthOf(asked))}  ${shown}`);
   }
 }

@@ -7,9 +7,9 @@ import { connected, type DatabaseConfig } from './database-config.ts';
  * is of; a row of the manager's own has them all, and stands there once.
  */
 const SQL = `
-CREATE SCHEMA IF NOT EXISTS database_manager;
+CREATE SCHEMA database_manager;
 
-CREATE TABLE IF NOT EXISTS database_manager.jobs (
+CREATE TABLE database_manager.jobs (
   -- The name that the database bears while the job is at work.
   job      text PRIMARY KEY,
   kind     text NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS database_manager.jobs (
   changed  timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE IF NOT EXISTS public.logs (
+CREATE TABLE public.logs (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   timestamp  timestamptz NOT NULL DEFAULT now(),
   event_type text NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS public.logs (
   UNIQUE (source, event_id, handler)
 );
 
-CREATE TABLE IF NOT EXISTS public.events (
+CREATE TABLE public.events (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   title       text NOT NULL,
   description text NOT NULL,
@@ -40,12 +40,12 @@ CREATE TABLE IF NOT EXISTS public.events (
   event_id    text,
   UNIQUE (source, event_id)
 );
-CREATE INDEX IF NOT EXISTS events_by_time ON public.events (time);
+CREATE INDEX events_by_time ON public.events (time);
 
 -- Changes a database, all or nothing, in the transaction of whoever calls. Null when it is done, else what was in the way;
 -- the transaction can go on then. By its oid: a name may have passed to another database. Names come as parameters
 -- and are quoted here.
-CREATE OR REPLACE FUNCTION database_manager.alter_database(an_oid oid, new_name text, new_owner text, new_limit int, allow boolean)
+CREATE FUNCTION database_manager.alter_database(an_oid oid, new_name text, new_owner text, new_limit int, allow boolean)
 RETURNS jsonb LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   current name := (SELECT datname FROM pg_database WHERE oid = an_oid);
@@ -72,10 +72,18 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 `;
 
-/** Makes the tables, unless they are there. Processes that start at once take turns. */
+/**
+ * Makes the tables, unless they are there. Processes that start at once take turns. Nothing is touched that is there: that
+ * would wait for the open transaction of a process that hangs.
+ */
 export async function createTables(config: DatabaseConfig): Promise<void> {
   await connected(config, config.database, async (client) => {
-    // One message is one transaction.
-    await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('database-manager', 0)); ${SQL}`);
+    await client.query('BEGIN');
+    await client.query("SELECT pg_advisory_xact_lock(hashtextextended('database-manager', 0))");
+    const { rows } = await client.query<{ there: boolean }>(
+      "SELECT to_regnamespace('database_manager') IS NOT NULL AS there",
+    );
+    if (rows[0]?.there !== true) await client.query(SQL);
+    await client.query('COMMIT');
   });
 }
