@@ -36,19 +36,19 @@
  * steps, or within one, is the same to the next attempt, which begins at the top. Two attempts never work at once: see
  * workplace.ts.
  */
-import type { Event, HandlerContext } from 'carillon';
+import { carillonError, type Event, type HandlerContext } from 'carillon';
 import pg from 'pg';
 import { connected, type DatabaseConfig } from './database-config.ts';
 import {
   DatabaseAltered,
   DatabaseAlterFailed,
-  type DatabaseAlterRequested,
+  DatabaseAlterRequested,
   DatabaseCreated,
   DatabaseCreateFailed,
-  type DatabaseCreateRequested,
+  DatabaseCreateRequested,
   DatabaseDropFailed,
   DatabaseDropped,
-  type DatabaseDropRequested,
+  DatabaseDropRequested,
 } from './events.ts';
 import { log } from './logbook.ts';
 import { nameProblem, protectionOf, workingName } from './names.ts';
@@ -118,6 +118,14 @@ export class DatabaseJobs {
     if (problem !== null) throw new Refusal('DATABASE_NAME_INVALID', `the name ${JSON.stringify(name)} ${problem}`);
     const protection = protectionOf(name, this.protectedNames);
     if (protection !== null) throw new Refusal('DATABASE_PROTECTED', protection);
+  }
+
+  /** Does what a request asks for, and publishes what has come of it. */
+  async work(event: Event, context: HandlerContext): Promise<void> {
+    if (DatabaseCreateRequested.is(event)) await this.create(event, context);
+    else if (DatabaseAlterRequested.is(event)) await this.alter(event, context);
+    else if (DatabaseDropRequested.is(event)) await this.drop(event, context);
+    else throw carillonError('CARILLON_BUG', `${event.type} is no request for a job`);
   }
 
   async create(event: Event<CreateRequest>, context: HandlerContext): Promise<void> {

@@ -41,13 +41,6 @@ export class DatabaseModule extends EventModule {
   constructor(jobs: DatabaseJobs) {
     super({ moduleId: 'databases' });
     this.jobs = jobs;
-    const options: HandlerOptions = {
-      ...always,
-      order: 'key',
-      concurrency: 4,
-      timeoutMs: JOB_MS,
-      retry: exponential({ attemptsMax: 10, initialMs: 200, maxMs: 30_000 }),
-    };
     // Before an event is stored: whoever publishes it is told why not. The job looks again, for events that came another way.
     this.handleSync(
       [DatabaseCreateRequested, DatabaseAlterRequested, DatabaseDropRequested],
@@ -57,9 +50,19 @@ export class DatabaseModule extends EventModule {
       },
       { name: 'refuse-dangerous' },
     );
-    this.on(DatabaseCreateRequested, (event, context) => jobs.create(event, context), { ...options, name: 'create' });
-    this.on(DatabaseAlterRequested, (event, context) => jobs.alter(event, context), { ...options, name: 'alter' });
-    this.on(DatabaseDropRequested, (event, context) => jobs.drop(event, context), { ...options, name: 'drop' });
+    // One handler for all three, so that what is asked of a database is done in the order in which it was asked.
+    this.on(
+      [DatabaseCreateRequested, DatabaseAlterRequested, DatabaseDropRequested],
+      (event, context) => jobs.work(event, context),
+      {
+        ...always,
+        name: 'work',
+        order: 'key',
+        concurrency: 4,
+        timeoutMs: JOB_MS,
+        retry: exponential({ attemptsMax: 10, initialMs: 200, maxMs: 30_000 }),
+      },
+    );
 
     // The article's addEvent(type, description, time): published when the module starts for the first time, due a second later.
     this.addEvent('database.audit.due', 'The jobs are to be looked over', 1000);

@@ -56,7 +56,7 @@ BEGIN
     RETURN jsonb_build_object('sqlState', '3D000', 'message', 'the database is not there any more');
   END IF;
   IF new_limit IS NOT NULL THEN EXECUTE format('ALTER DATABASE %I WITH CONNECTION LIMIT %s', current, new_limit); END IF;
-  IF allow IS NOT NULL THEN EXECUTE format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS %s', current, allow); END IF;
+  IF allow IS NOT NULL THEN EXECUTE format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS %s', current, allow::text); END IF;
   IF new_name <> current THEN
     EXECUTE format('ALTER DATABASE %I RENAME TO %I', current, new_name);
     current := new_name;
