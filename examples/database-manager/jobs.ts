@@ -229,7 +229,7 @@ export class DatabaseJobs {
     context: HandlerContext,
     work: (attempt: Attempt) => Promise<void>,
   ): Promise<void> {
-    const job = workingName(event.source, event.id);
+    const job = workingName(this.config.database, event.source, event.id);
     const { client, close } = await openWorkplace(this.config, job, context.signal);
     try {
       await this.step('locked', context);

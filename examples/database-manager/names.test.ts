@@ -34,9 +34,15 @@ describe('protectionOf', () => {
 
 describe('workingName', () => {
   it('is the same for the same event, another for any other, and can be a name', () => {
-    const name = workingName('/a', '1');
-    expect(workingName('/a', '1')).toBe(name);
-    expect(new Set([name, workingName('/a', '2'), workingName('/b', '1'), workingName('/a1', '')]).size).toBe(4);
+    const name = workingName('m', '/a', '1');
+    expect(workingName('m', '/a', '1')).toBe(name);
+    const others = [
+      workingName('m', '/a', '2'),
+      workingName('m', '/b', '1'),
+      workingName('m', '/a1', ''),
+      workingName('n', '/a', '1'),
+    ];
+    expect(new Set([name, ...others]).size).toBe(5);
     expect(nameProblem(name)).toBeNull();
     expect(protectionOf(name, [])).not.toBeNull();
   });

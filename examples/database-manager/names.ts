@@ -38,8 +38,12 @@ export function protectionOf(name: string, own: readonly string[]): string | nul
   return null;
 }
 
-/** The name that a database bears while the job of this event is at work on it. The same for each attempt, and nobody else's. */
-export function workingName(source: string, id: string): string {
-  const digest = createHash('sha256').update(`${source}\0${id}`).digest('hex');
+/**
+ * The name that a database bears while the job of this event is at work on it. The same for each attempt, and nobody
+ * else's.
+ * @param manager the manager's own database: another manager on the same server may be given the same event
+ */
+export function workingName(manager: string, source: string, id: string): string {
+  const digest = createHash('sha256').update(`${manager}\0${source}\0${id}`).digest('hex');
   return `${WORKING_PREFIX}${digest.slice(0, 40)}`;
 }

@@ -14,3 +14,4 @@ export {
 } from './connection.ts';
 export { databaseError, sqlStateOf } from './database-errors.ts';
 export { quoteIdentifier, quoteLiteral } from './identifiers.ts';
+export { sequencingFile, takeSteps } from './schema-steps.ts';

@@ -1,52 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { carillonError } from '../../core/index.ts';
-import { quoteIdentifier, type Connection } from '../../postgres/index.ts';
+import { sequencingFile, takeSteps, type Connection } from '../../postgres/index.ts';
 
-/**
- * The schema, as steps from each version to the next: sql/0001.sql and so on. A step is never changed once released:
- * another is added. The table `schema_steps` says which have been taken. Processes that start at once take turns by an
- * advisory lock, and each step is a transaction with its entry in that table.
- */
-const STEPS = 3;
+const step = (name: string): URL => new URL(`sql/${name}.sql`, import.meta.url);
 
-const stepFile = (step: number): URL => new URL(`sql/${String(step).padStart(4, '0')}.sql`, import.meta.url);
+/** The schema of the engine: see `takeSteps`. */
+const steps: readonly (readonly URL[])[] = [[step('0001'), sequencingFile], [step('0002')], [step('0003')]];
 
-/**
- * Brings the schema to this version's. Fails with `CARILLON_STORAGE_VERSION` when it is newer, and with
- * `CARILLON_DATABASE_RIGHTS` when this user may not make it.
- */
-export async function migrate(connection: Connection, schema: string): Promise<void> {
-  const name = quoteIdentifier(schema, 'schema');
-  const lock = { text: 'SELECT pg_advisory_lock(hashtextextended($1, 0))', values: [`carillon migrates ${schema}`] };
-  await connection.query(lock);
-  try {
-    const { rows } = await connection.query({
-      text: "SELECT to_regclass($1 || '.schema_steps') IS NOT NULL AS there",
-      values: [name],
-    });
-    const taken = rows[0]?.['there'] === true ? await stepsTaken(connection, name) : 0;
-    if (taken > STEPS) {
-      const message = `the schema ${schema} has version ${taken}, and this Carillon knows ${STEPS}`;
-      throw carillonError('CARILLON_STORAGE_VERSION', message, { found: taken, known: STEPS });
-    }
-    for (let step = taken + 1; step <= STEPS; step++) await take(connection, name, step);
-  } finally {
-    await connection.query({ ...lock, text: lock.text.replace('lock', 'unlock') });
-  }
-}
-
-async function stepsTaken(connection: Connection, name: string): Promise<number> {
-  const { rows } = await connection.query(`SELECT max(step) AS taken FROM ${name}.schema_steps`);
-  return Number(rows[0]?.['taken'] ?? 0);
-}
-
-async function take(connection: Connection, name: string, step: number): Promise<void> {
-  const sql = await readFile(stepFile(step), 'utf8');
-  // One round trip and one transaction: the schema itself is made only by who may.
-  const first =
-    step === 1
-      ? `CREATE SCHEMA IF NOT EXISTS ${name}; SET LOCAL search_path = ${name}, pg_temp;
-         CREATE TABLE schema_steps (step int PRIMARY KEY, taken timestamptz NOT NULL DEFAULT now());`
-      : `SET LOCAL search_path = ${name}, pg_temp;`;
-  await connection.query(`BEGIN; ${first} ${sql}; INSERT INTO schema_steps (step) VALUES (${step}); COMMIT`);
-}
+/** Brings the schema to this version's. Fails as `takeSteps` does. */
+export const migrate = (connection: Connection, schema: string): Promise<void> => takeSteps(connection, schema, steps);
