@@ -1,3 +1,4 @@
+export { callWithin } from './call-within.ts';
 export {
   clientConfig,
   connectorOf,

@@ -25,7 +25,7 @@ INSERT INTO sequenced VALUES (1, 0, '{}', '{}');
 
 -- What there is to take, `most` new numbers at most and the gaps: the numbers found, in order, and what forget_incoming is
 -- to be told. `up_to` is null when there can be nothing.
-CREATE FUNCTION see_incoming(most int, OUT version bigint, OUT up_to bigint, OUT horizon xid8, OUT ended xid8, OUT found bigint[])
+CREATE FUNCTION see_incoming(most int, OUT version bigint, OUT up_to bigint, OUT horizon xid8, OUT ended xid8, OUT nos bigint[])
 LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   known sequenced;
@@ -38,13 +38,13 @@ BEGIN
   -- Given now, it is greater than that of whoever drew a number up to the newest. A snapshot's xmax would not do:
   -- transactions that are still running may be beyond it.
   IF pg_current_xact_id_if_assigned() IS NULL THEN horizon := pg_current_xact_id(); END IF;
-  SELECT coalesce(array_agg(no ORDER BY no), '{}'), pg_snapshot_xmin(pg_current_snapshot()) INTO found, ended
+  SELECT coalesce(array_agg(no ORDER BY no), '{}'), pg_snapshot_xmin(pg_current_snapshot()) INTO nos, ended
     FROM (SELECT no FROM incoming WHERE no > known.up_to AND no <= see_incoming.up_to
           UNION ALL SELECT no FROM incoming WHERE no = ANY (known.gaps)) AS visible;
 END $$;
 
 -- Removes what has been taken of what see_incoming has found, and notes how far that is.
-CREATE FUNCTION forget_incoming(known_version bigint, new_up_to bigint, horizon xid8, ended xid8, found bigint[], taken bigint[])
+CREATE FUNCTION forget_incoming(known_version bigint, new_up_to bigint, horizon xid8, ended xid8, nos bigint[], taken bigint[])
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   known sequenced;
@@ -55,6 +55,6 @@ BEGIN
   SELECT known.version + 1, new_up_to, coalesce(array_agg(gap ORDER BY gap), '{}'), coalesce(array_agg(seen ORDER BY gap), '{}')
     FROM (SELECT gap, coalesce(seen, horizon) AS seen FROM unnest(known.gaps, known.horizons) AS old(gap, seen)
           UNION ALL SELECT g, horizon FROM generate_series(known.up_to + 1, new_up_to) AS g) AS both_kinds
-   WHERE gap <> ALL (taken) AND (seen IS NULL OR seen > ended OR gap = ANY (found));
+   WHERE gap <> ALL (taken) AND (seen IS NULL OR seen > ended OR gap = ANY (nos));
   DELETE FROM sequenced WHERE version = known.version;
 END $$;

@@ -238,11 +238,11 @@ DECLARE
 BEGIN
   SELECT * INTO seen FROM see_incoming(1000);
   IF seen.up_to IS NULL THEN RETURN 0; END IF;
-  IF cardinality(seen.found) > 0 THEN
-    base := make_room(cardinality(seen.found));
+  IF cardinality(seen.nos) > 0 THEN
+    base := make_room(cardinality(seen.nos));
     moment := moment_after(given_moment);
     WITH visible AS MATERIALIZED (
-      SELECT * FROM incoming WHERE no = ANY (seen.found)
+      SELECT * FROM incoming WHERE no = ANY (seen.nos)
     ), fresh AS (
       SELECT v.*, row_number() OVER (ORDER BY v.no) AS rank FROM visible v
        WHERE NOT EXISTS (SELECT FROM events e WHERE e.dedupe = v.dedupe AND e.id = v.id AND e.source = v.source OFFSET 0)
@@ -255,8 +255,8 @@ BEGIN
     SELECT count(*) INTO appended FROM moved;
     IF appended > 0 THEN PERFORM setval('positions', base + appended); END IF;
   END IF;
-  PERFORM forget_incoming(seen.version, seen.up_to, seen.horizon, seen.ended, seen.found, seen.found);
-  RETURN cardinality(seen.found);
+  PERFORM forget_incoming(seen.version, seen.up_to, seen.horizon, seen.ended, seen.nos, seen.nos);
+  RETURN cardinality(seen.nos);
 END $$;
 
 -- Publishes within the transaction of whoever calls: appended to the log once that has been committed.
