@@ -11,6 +11,7 @@ const entries = {
   'carillon/sqlite': 'engines/sqlite/index',
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
+  'carillon/sources/outbox': 'sources/outbox/index',
   'carillon/testing': 'testing/index',
 };
 
