@@ -93,10 +93,8 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
   if (typeof options !== 'object' || options === null)
     throw optionInvalid('database', 'an outbox is in a database: give a URL or options');
   const { schema, name = 'outbox-relay', lookMs, standbyMs, batchEvents, batchBytes, ...database } = options;
-  const connector = connectorOf(
-    // The article's address has a `name` of its own; here it is the module's.
-    database as PostgresDatabase,
-  );
+  // The address has a `name` too: here it is the module's, and the server is told the default one.
+  const connector = connectorOf(database as PostgresDatabase);
   const parts = {
     connector,
     schema: schemaOf(schema),
@@ -121,7 +119,10 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
       running.delete(relay);
       await relay.stop();
     },
-    onHealth: () => [...running].map((relay) => relay.health()).find(({ healthy }) => !healthy) ?? { healthy: true },
+    onHealth: () => {
+      const all = [...running].map((relay) => relay.health());
+      return all.find(({ healthy }) => !healthy) ?? all[0] ?? { healthy: true };
+    },
   });
 }
 
