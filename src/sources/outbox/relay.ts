@@ -55,7 +55,7 @@ export interface OutboxRelaySettings {
   /** The schema of the outbox's tables; made when it is not there. Default `carillon_outbox`. */
   readonly schema?: string;
   /** The module's name. Default `outbox-relay`. */
-  readonly name?: string;
+  readonly moduleId?: string;
   /** Between two looks, should nobody wake the relay, in ms. Default 200. */
   readonly lookMs?: number;
   /** How often a relay that stands by asks whether the other is gone, in ms. Default 1,000. */
@@ -92,8 +92,7 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
   if (typeof options === 'string') return outboxRelay({ url: options });
   if (typeof options !== 'object' || options === null)
     throw optionInvalid('database', 'an outbox is in a database: give a URL or options');
-  const { schema, name = 'outbox-relay', lookMs, standbyMs, batchEvents, batchBytes, ...database } = options;
-  // The address has a `name` too: here it is the module's, and the server is told the default one.
+  const { schema, moduleId = 'outbox-relay', lookMs, standbyMs, batchEvents, batchBytes, ...database } = options;
   const connector = connectorOf(database as PostgresDatabase);
   const parts = {
     connector,
@@ -106,7 +105,7 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
   // A module holds no state: several buses may run it.
   const relays = new WeakMap<Bus, Relay>();
   const running = new Set<Relay>();
-  return defineModule(name, {
+  return defineModule(moduleId, {
     onStart: async ({ bus, log }) => {
       const relay = new Relay(parts, bus, log);
       await relay.start();
@@ -126,7 +125,7 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
   });
 }
 
-interface RelayParts extends Required<Omit<OutboxRelaySettings, 'name'>> {
+interface RelayParts extends Required<Omit<OutboxRelaySettings, 'moduleId'>> {
   readonly connector: Connector;
 }
 
