@@ -230,7 +230,8 @@ export class DatabaseJobs {
     work: (attempt: Attempt) => Promise<void>,
   ): Promise<void> {
     const job = workingName(this.config.database, event.source, event.id);
-    const { client, close } = await openWorkplace(this.config, job, context.signal);
+    const workplace = await openWorkplace(this.config, job, context.signal);
+    const { client } = workplace;
     try {
       await this.step('locked', context);
       const { rows } = await client.query<NonNullable<Attempt['row']>>(
@@ -242,7 +243,7 @@ export class DatabaseJobs {
       await work({ job, kind, name, event, context, client, row });
       await this.step('settled', context);
     } finally {
-      await close();
+      await workplace.close();
     }
   }
 

@@ -287,12 +287,14 @@ describe('the database manager', { timeout: 60_000 }, () => {
           WHERE table_schema IN ('public', 'carillon', 'database_manager') AND table_type = 'BASE TABLE'`,
       );
       expect(rows.length).toBeGreaterThan(10);
+      const telling: string[] = [];
       for (const { name } of rows) {
         const found = await inside.query(`SELECT FROM ${name} AS t WHERE position($1 IN t::text) > 0`, [
           config.password,
         ]);
-        expect(found.rowCount, name).toBe(0);
+        if (found.rowCount !== 0) telling.push(name);
       }
+      expect(telling).toEqual([]);
     });
   });
 });

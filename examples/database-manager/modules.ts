@@ -78,7 +78,7 @@ async function audit(event: Event, context: HandlerContext): Promise<void> {
                SELECT FROM database_manager.jobs j WHERE j.job = d.datname AND j.state IN ('begun', 'taken'))) AS stray`,
     [WORKING_PREFIX],
   );
-  await log(event, context, `${String(row?.['open'])} jobs under way, ${String(row?.['stray'])} databases of no job`);
+  await log(event, context, `${Number(row?.['open'])} jobs under way, ${Number(row?.['stray'])} databases of no job`);
 }
 
 /** Answers questions about the server's databases. */

@@ -24,7 +24,7 @@ describe('openWorkplace', () => {
     );
     expect(rows).toEqual([]);
     expect(await sleeping).toContain('terminating connection');
-    await expect(first.client.query('SELECT 1')).rejects.toThrow();
+    await expect(first.client.query('SELECT 1')).rejects.toThrow('not queryable');
     await second.close();
   });
 
@@ -40,7 +40,7 @@ describe('openWorkplace', () => {
     const { client } = await openWorkplace(config, 'job', attempt.signal);
     const sleeping = client.query('SELECT pg_sleep(3600)');
     attempt.abort(new Error('the time is up'));
-    await expect(sleeping).rejects.toThrow();
-    await expect(client.query('SELECT 1')).rejects.toThrow();
+    await expect(sleeping).rejects.toThrow('Connection terminated');
+    await expect(client.query('SELECT 1')).rejects.toThrow('not queryable');
   });
 });

@@ -18,7 +18,8 @@ afterAll(() => client.end());
 interface Run {
   readonly child: ChildProcess;
   readonly output: () => string;
-  readonly ended: Promise<string | number | null>;
+  /** By which signal or with which code, and what it had to say. */
+  readonly ended: Promise<{ readonly by: string | number | null; readonly output: string }>;
 }
 
 interface Request {
@@ -99,35 +100,35 @@ class Scene {
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const ended = once(child, 'exit').then(([code, by]) => {
       this.running.delete(child);
-      return (by ?? code) as string | number | null;
+      return { by: (by ?? code) as string | number | null, output };
     });
     return { child, output: () => output, ended };
   }
+}
 
-  /** Kills the manager at a step of the job, lets another finish it, and says which fact came of it. */
-  async killedAt(step: string, event: Request): Promise<string> {
-    const first = this.run(event, step);
-    expect(await first.ended, first.output()).toBe('SIGKILL');
-    // The same event again: who does not know what became of it asks again.
-    const second = this.run(event);
-    expect(await second.ended, second.output()).toBe(0);
-    await this.assertOnce(event);
-    return typeOf(second);
-  }
+/** Kills the manager at a step of the job, lets another finish it, and says which fact came of it. */
+async function killedAt(scene: Scene, step: string, event: Request): Promise<string> {
+  const first = scene.run(event, step);
+  expect(await first.ended).toMatchObject({ by: 'SIGKILL' });
+  // The same event again: who does not know what became of it asks again.
+  const second = scene.run(event);
+  expect(await second.ended).toMatchObject({ by: 0 });
+  await assertOnce(scene, event);
+  return typeOf(second);
+}
 
-  /** One fact, one log row for the request and one for the fact, the job over, and nothing under its name. */
-  async assertOnce({ id }: Request): Promise<void> {
-    const rows = await inside(
-      this.manager.name,
-      `WITH facts AS (SELECT * FROM carillon.events WHERE attributes::jsonb->>'causationid' = '${id}')
-       SELECT (SELECT count(*)::int FROM facts) AS facts,
-              (SELECT count(*)::int FROM logs WHERE event_id = '${id}') AS "requestRows",
-              (SELECT count(*)::int FROM logs WHERE event_id IN (SELECT id FROM facts)) AS "factRows",
-              (SELECT count(*)::int FROM database_manager.jobs WHERE state IN ('begun', 'taken')) AS open,
-              (SELECT count(*)::int FROM pg_database WHERE datname IN (SELECT job FROM database_manager.jobs)) AS half`,
-    );
-    expect(rows[0]).toEqual({ facts: 1, requestRows: 1, factRows: 1, open: 0, half: 0 });
-  }
+/** One fact, one log row for the request and one for the fact, the job over, and nothing under its name. */
+async function assertOnce({ manager }: Scene, { id }: Request): Promise<void> {
+  const rows = await inside(
+    manager.name,
+    `WITH facts AS (SELECT * FROM carillon.events WHERE attributes::jsonb->>'causationid' = '${id}')
+     SELECT (SELECT count(*)::int FROM facts) AS facts,
+            (SELECT count(*)::int FROM logs WHERE event_id = '${id}') AS "requestRows",
+            (SELECT count(*)::int FROM logs WHERE event_id IN (SELECT id FROM facts)) AS "factRows",
+            (SELECT count(*)::int FROM database_manager.jobs WHERE state IN ('begun', 'taken')) AS open,
+            (SELECT count(*)::int FROM pg_database WHERE datname IN (SELECT job FROM database_manager.jobs)) AS half`,
+  );
+  expect(rows[0]).toEqual({ facts: 1, requestRows: 1, factRows: 1, open: 0, half: 0 });
 }
 
 async function found(name: string): Promise<{ oid: number; limit: number } | undefined> {
@@ -159,7 +160,9 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
     const scene = await Scene.open(onTestFinished);
     const name = scene.newName();
     const data = { connectionLimit: 7, extensions: ['citext', 'earthdistance'] };
-    expect(await scene.killedAt(step, scene.request('database.create.requested', name, data))).toBe('database.created');
+    expect(await killedAt(scene, step, scene.request('database.create.requested', name, data))).toBe(
+      'database.created',
+    );
     expect((await found(name))?.limit).toBe(7);
     expect(await extensions(name)).toEqual(['citext', 'cube', 'earthdistance', 'plpgsql']);
   });
@@ -170,7 +173,7 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
       const scene = await Scene.open(onTestFinished);
       const name = scene.newName();
       const event = scene.request('database.create.requested', name, { owner: 'nobody at all' });
-      expect(await scene.killedAt(step, event)).toBe('database.create.failed');
+      expect(await killedAt(scene, step, event)).toBe('database.create.failed');
       expect(await found(name)).toBeUndefined();
     },
   );
@@ -180,7 +183,7 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
     const [name, rename] = [await scene.existing(), scene.newName()];
     const before = await found(name);
     const data = { rename, connectionLimit: 3, addExtensions: ['hstore'] };
-    expect(await scene.killedAt(step, scene.request('database.alter.requested', name, data))).toBe('database.altered');
+    expect(await killedAt(scene, step, scene.request('database.alter.requested', name, data))).toBe('database.altered');
     expect(await found(rename)).toEqual({ oid: before?.oid, limit: 3 });
     expect(await found(name)).toBeUndefined();
     expect(await extensions(rename)).toEqual(['hstore', 'plpgsql']);
@@ -191,7 +194,7 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
     const name = await scene.existing();
     const data = { connectionLimit: 3, addExtensions: ['hstore', 'no such extension'] };
     const event = scene.request('database.alter.requested', name, data);
-    expect(await scene.killedAt(step, event)).toBe('database.alter.failed');
+    expect(await killedAt(scene, step, event)).toBe('database.alter.failed');
     expect((await found(name))?.limit).toBe(-1);
     expect(await extensions(name)).toEqual(['plpgsql']);
   });
@@ -201,15 +204,15 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
     const name = await scene.existing();
     const event = scene.request('database.drop.requested', name, {});
     const first = scene.run(event, step);
-    expect(await first.ended, first.output()).toBe('SIGKILL');
+    expect(await first.ended).toMatchObject({ by: 'SIGKILL' });
     // From the moment it is taken the name is free, and what gets it then is nobody's to drop.
     const isFree = (await found(name)) === undefined;
     expect(isFree).toBe(step !== 'locked');
     if (isFree) await client.query(`CREATE DATABASE ${name} TEMPLATE template0`);
     const second = scene.run(event);
-    expect(await second.ended, second.output()).toBe(0);
+    expect(await second.ended).toMatchObject({ by: 0 });
     expect(typeOf(second)).toBe('database.dropped');
-    await scene.assertOnce(event);
+    await assertOnce(scene, event);
     expect((await found(name)) !== undefined).toBe(isFree);
   });
 
@@ -221,7 +224,7 @@ describe.concurrent('the database manager, killed at a step of its job, finishes
     await inside(name, subscription);
     const before = await found(name);
     const event = scene.request('database.drop.requested', name, { force: true });
-    expect(await scene.killedAt(step, event)).toBe('database.drop.failed');
+    expect(await killedAt(scene, step, event)).toBe('database.drop.failed');
     expect(await found(name)).toEqual(before);
     await inside(name, 'DROP SUBSCRIPTION s');
   });
@@ -237,12 +240,12 @@ describe.concurrent('the database manager, stopped in the middle of a job', () =
       const first = scene.run(event, step, 'SIGSTOP');
       await expect.poll(() => first.output(), { timeout: 30_000 }).toContain(`reached ${step}`);
       const second = scene.run(event);
-      expect(await second.ended, second.output()).toBe(0);
+      expect(await second.ended).toMatchObject({ by: 0 });
       expect(typeOf(second)).toBe('database.created');
       first.child.kill('SIGCONT');
       // It has lost its lease, and finds the fact that the other has published.
-      expect(await first.ended, first.output()).toBe(0);
-      await scene.assertOnce(event);
+      expect(await first.ended).toMatchObject({ by: 0 });
+      await assertOnce(scene, event);
       expect(await extensions(name)).toEqual(['citext', 'plpgsql']);
     },
   );

@@ -23,7 +23,7 @@ async function marked(tag: string): Promise<unknown[]> {
   const client = new pg.Client(serverUrl());
   await client.connect();
   try {
-    const { rows } = await client.query(
+    const { rows } = await client.query<{ name: string }>(
       `SELECT name FROM (SELECT datname AS name FROM pg_database UNION ALL SELECT rolname FROM pg_roles) AS all_names
         WHERE position($1 IN name) > 0`,
       [tag],

@@ -1,6 +1,6 @@
 import { carillonError } from '../../core/index.ts';
 
-export const SCHEMA_DEFAULT = 'carillon_outbox';
+const SCHEMA_DEFAULT = 'carillon_outbox';
 
 /** Who waits on it is woken by a NOTIFY. */
 export const channelOf = (schema: string): string => `${schema} events`;

@@ -31,7 +31,7 @@ describe('outbox.publish', () => {
     const [[text, values] = []] = client.asked;
     expect(client.asked).toHaveLength(1);
     expect(text).toBe('SELECT "carillon_outbox".publish_all($1)');
-    const [first = '', second = ''] = values?.[0] as string[];
+    const [first = '', second = ''] = (values ?? [])[0] as string[];
     expect(JSON.parse(first)).toMatchObject({ type: 'order.placed', data: { order: 'A', total: 1 } });
     expect(JSON.parse(second)).toMatchObject({ id: '1', data_base64: 'AQ==', time: '2026-01-01T00:00:00Z' });
   });
@@ -46,7 +46,7 @@ describe('outbox.publish', () => {
     const client = recording();
     const { publish } = outbox({ events: [Placed] });
     await publish(client, raw({ data: { order: 'A', more: 1 } }));
-    expect(JSON.parse((client.asked[0]?.[1]?.[0] as string[])[0] ?? '')).toMatchObject({
+    expect(JSON.parse(String(client.asked[0]?.[1]?.[0]))).toMatchObject({
       data: { order: 'A', total: 0 },
     });
     await expect(publish(client, raw({ data: { order: 1 } }))).rejects.toMatchObject({ code: 'CARILLON_DATA_INVALID' });

@@ -47,8 +47,9 @@ async function rowsOf(table: string): Promise<Record<string, unknown>[]> {
 }
 
 /** Waits until nothing is left to relay. */
-const relayed = (): Promise<unknown> =>
-  expect.poll(async () => (await rowsOf('incoming')).length, { timeout: 10_000, interval: 10 }).toBe(0);
+async function relayed(): Promise<void> {
+  await expect.poll(async () => (await rowsOf('incoming')).length, { timeout: 10_000, interval: 10 }).toBe(0);
+}
 
 /** One application's transaction. */
 async function within(end: 'COMMIT' | 'ROLLBACK', ...names: readonly string[]): Promise<void> {

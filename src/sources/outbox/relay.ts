@@ -93,7 +93,7 @@ export function outboxRelay(options: OutboxRelayOptions): Module {
   if (typeof options !== 'object' || options === null)
     throw optionInvalid('database', 'an outbox is in a database: give a URL or options');
   const { schema, moduleId = 'outbox-relay', lookMs, standbyMs, batchEvents, batchBytes, ...database } = options;
-  const connector = connectorOf(database as PostgresDatabase);
+  const connector = connectorOf(database);
   const parts = {
     connector,
     schema: schemaOf(schema),
