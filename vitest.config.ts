@@ -11,6 +11,7 @@ const entries = {
   'carillon/sqlite': 'engines/sqlite/index',
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
+  'carillon/sources/outbox': 'sources/outbox/index',
   'carillon/testing': 'testing/index',
 };
 
@@ -45,7 +46,7 @@ export default defineConfig({
         resolve: fromSource,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
           testTimeout: 10_000,
           hookTimeout: 10_000,
         },

@@ -1,3 +1,4 @@
+export { callWithin } from './call-within.ts';
 export {
   clientConfig,
   connectorOf,
@@ -14,3 +15,4 @@ export {
 } from './connection.ts';
 export { databaseError, sqlStateOf } from './database-errors.ts';
 export { IDENTIFIER_BYTES_MAX, quoteIdentifier, quoteLiteral } from './identifiers.ts';
+export { sequencingFile, takeSteps } from './schema-steps.ts';

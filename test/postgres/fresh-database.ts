@@ -11,7 +11,7 @@ export interface FreshDatabase {
 }
 
 /** The server of this test run, as its superuser sees it. */
-function serverUrl(database?: string): string {
+export function serverUrl(database?: string): string {
   const given = process.env['CARILLON_POSTGRES_URL'];
   if (!given) throw new Error('CARILLON_POSTGRES_URL is not set; run the tests with npm test');
   const url = new URL(given);

@@ -3,13 +3,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommitBatch } from '../../src/engine/log/index.ts';
 import { columnsOf, commitStatement, commitValues } from '../../src/engines/postgres/batch.ts';
 import { eventRow } from './event-row.ts';
-import { horizonOfAnotherStatement, xmaxForTheHorizon, xminFilter } from './sequencing-mutants.ts';
+import { horizonOfAnotherStatement, xmaxForTheHorizon, xminFilterSeen, xminFilterTaken } from './sequencing-mutants.ts';
 import { schemaUnderTest, type SchemaUnderTest } from './schema-under-test.ts';
 import { processOf, until, untilBlocked } from './waiting.ts';
 
 /**
  * Interleavings that sequencing has to survive, each brought about step by step with several connections, and each
- * tried on a mutant that does not survive it. The rule is told in sql/0001.sql at `take_incoming`.
+ * tried on a mutant that does not survive it. The rule is told in src/postgres/sql/sequencing.sql.
  */
 describe('moving what applications publish in their transactions into the log', () => {
   let schema: SchemaUnderTest;
@@ -42,7 +42,7 @@ describe('moving what applications publish in their transactions into the log', 
       arrangements: [],
       answers: [],
     };
-    await sequencer.query(commitStatement('commit'), commitValues(batch, 0, null));
+    await sequencer.query(commitStatement('commit'), commitValues(batch, 0, null, null));
   };
   const log = async (): Promise<string[]> => {
     const { rows } = await sequencer.query<{ id: string }>('SELECT id FROM events ORDER BY position');
@@ -92,7 +92,7 @@ describe('moving what applications publish in their transactions into the log', 
   });
 
   it('(a mutant that asks in another statement which transactions have ended misses that event)', async () => {
-    await schema.mutate('take_incoming', horizonOfAnotherStatement);
+    await schema.mutate('see_incoming', horizonOfAnotherStatement);
     expect(await missesForGood('late', commitsDuringTheStatement)).toBe(true);
   });
 
@@ -122,7 +122,7 @@ describe('moving what applications publish in their transactions into the log', 
   });
 
   it('(a mutant that takes the xmax of its snapshot for the horizon misses that event)', async () => {
-    await schema.mutate('take_incoming', xmaxForTheHorizon);
+    await schema.mutate('see_incoming', xmaxForTheHorizon);
     expect(await missesForGood('running', runsBeyondTheSnapshot)).toBe(true);
   });
 
@@ -149,7 +149,8 @@ describe('moving what applications publish in their transactions into the log', 
   });
 
   it('(the usual filter, by the transactions’ ids, inverts them)', async () => {
-    await schema.mutate('take_incoming', xminFilter);
+    await schema.mutate('see_incoming', xminFilterSeen);
+    await schema.mutate('take_incoming', xminFilterTaken);
     await oldTransactionPublishesLast();
     expect(await log()).toEqual(['second', 'first']);
   });

@@ -1,14 +1,15 @@
 /**
- * What `take_incoming` must not be: each replaces a part of it by what looks as good and is wrong. The first two once were
+ * What `see_incoming` and `take_incoming` must not be: each replaces a part of it by what looks as good and is wrong. The first two once were
  * in the code.
  */
 type Replacements = readonly (readonly [right: string, wrong: string])[];
 
 /** Which transactions have ended is asked after it was seen what they left. */
 export const horizonOfAnotherStatement: Replacements = [
+  [', pg_snapshot_xmin(pg_current_snapshot()) INTO nos, ended\n', ' INTO nos\n'],
   [
-    ', pg_snapshot_xmin(pg_current_snapshot())\n    INTO found, appended, ended FROM visible;',
-    '\n    INTO found, appended FROM visible;\n  ended := pg_snapshot_xmin(pg_current_snapshot());',
+    'WHERE no = ANY (known.gaps)) AS visible;',
+    'WHERE no = ANY (known.gaps)) AS visible;\n  ended := pg_snapshot_xmin(pg_current_snapshot());',
   ],
 ];
 
@@ -20,14 +21,17 @@ export const xmaxForTheHorizon: Replacements = [
 const ended = 'i.xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint';
 
 /** The usual filter: only what was written by transactions older than all that run, in the order of their ids. */
-export const xminFilter: Replacements = [
+export const xminFilterSeen: Replacements = [
+  ['SELECT no FROM incoming WHERE no > known.up_to', `SELECT no FROM incoming i WHERE ${ended} AND no > known.up_to`],
   [
-    'SELECT * FROM incoming WHERE no > known.up_to AND no <= newest\n',
-    `SELECT i.*, i.xmin::text::bigint AS tx FROM incoming i WHERE no > known.up_to AND no <= newest AND ${ended}\n`,
+    'SELECT no FROM incoming WHERE no = ANY (known.gaps)',
+    `SELECT no FROM incoming i WHERE ${ended} AND no = ANY (known.gaps)`,
   ],
+];
+export const xminFilterTaken: Replacements = [
   [
-    'SELECT * FROM incoming WHERE no = ANY (known.gaps)',
-    `SELECT i.*, i.xmin::text::bigint AS tx FROM incoming i WHERE no = ANY (known.gaps) AND ${ended}`,
+    'SELECT * FROM incoming WHERE no = ANY (seen.nos)',
+    'SELECT i.*, i.xmin::text::bigint AS tx FROM incoming i WHERE no = ANY (seen.nos)',
   ],
   ['row_number() OVER (ORDER BY v.no)', 'row_number() OVER (ORDER BY v.tx, v.no)'],
 ];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { experiment, type Outcome } from './sequencing-experiment.ts';
-import { xminFilter } from './sequencing-mutants.ts';
+import { xminFilterSeen, xminFilterTaken } from './sequencing-mutants.ts';
 import { schemaUnderTest, type SchemaUnderTest } from './schema-under-test.ts';
 
 const plan = { seed: 20_261_125, writers: 8, keys: 6, turns: 120 };
@@ -29,7 +29,8 @@ describe('transactions that publish, while two processes sequence', () => {
     for (let round = 0; inverted === 0 && round < ROUNDS_MAX; round++) {
       await schema.dispose();
       schema = await schemaUnderTest();
-      await schema.mutate('take_incoming', xminFilter);
+      await schema.mutate('see_incoming', xminFilterSeen);
+      await schema.mutate('take_incoming', xminFilterTaken);
       const outcome = await experiment(schema, { ...plan, seed: plan.seed + round });
       console.log(`the usual filter: ${described(outcome)}`);
       inverted += outcome.inverted;

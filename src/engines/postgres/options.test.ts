@@ -11,6 +11,7 @@ describe('the options of postgres()', () => {
       unreachableMs: 10_000,
       transactionsMax: 8,
       segmentEvents: 4_194_304,
+      retention: null,
     });
   });
 

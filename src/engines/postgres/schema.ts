@@ -1,68 +1,14 @@
-import { readFile } from 'node:fs/promises';
-import { carillonError, isCarillonError, toError } from '../../core/index.ts';
-import { quoteIdentifier, type Connection } from '../../postgres/index.ts';
+import { sequencingFile, takeSteps, type Connection } from '../../postgres/index.ts';
 
-/**
- * The schema, as steps from each version to the next: sql/0001.sql and so on. A step is never changed once released:
- * another is added. The table `schema_steps` says which have been taken. Processes that start at once take turns by an
- * advisory lock, and each step is a transaction with its entry in that table.
- */
-const STEPS = 4;
+const step = (name: string): URL => new URL(`sql/${name}.sql`, import.meta.url);
 
-const stepFile = (step: number): URL => new URL(`sql/${String(step).padStart(4, '0')}.sql`, import.meta.url);
+/** The schema of the engine: see `takeSteps`. */
+const steps: readonly (readonly URL[])[] = [
+  [step('0001'), sequencingFile],
+  [step('0002')],
+  [step('0003')],
+  [step('0004')],
+];
 
-/** The oldest server whose SQL the steps are written in. */
-const SERVER_VERSION_MIN = 150_000;
-
-/**
- * Brings the schema to this version's. Fails with `CARILLON_STORAGE_VERSION` when it is newer, with
- * `CARILLON_DATABASE_VERSION` when the server is too old, and with `CARILLON_DATABASE_RIGHTS` when this user may not make it.
- * @param connection to be closed when this fails: a transaction and a lock may be left on it
- */
-export async function migrate(connection: Connection, schema: string): Promise<void> {
-  const name = quoteIdentifier(schema, 'schema');
-  const lock = { text: 'SELECT pg_advisory_lock(hashtextextended($1, 0))', values: [`carillon migrates ${schema}`] };
-  await connection.query(lock);
-  const { rows } = await connection.query({
-    text: `SELECT current_setting('server_version_num')::int AS server, current_setting('server_version') AS version,
-                  to_regnamespace($1) IS NOT NULL AS made, to_regclass($1 || '.schema_steps') IS NOT NULL AS there`,
-    values: [name],
-  });
-  const found = rows[0] as Readonly<Record<string, unknown>>;
-  if (Number(found['server']) < SERVER_VERSION_MIN) {
-    const message = `the server is PostgreSQL ${String(found['version'])}, and 15 is the oldest that will do`;
-    throw carillonError('CARILLON_DATABASE_VERSION', message, { found: Number(found['server']) });
-  }
-  const taken = found['there'] === true ? await stepsTaken(connection, name) : 0;
-  if (taken > STEPS) {
-    const message = `the schema ${schema} has version ${taken}, and this Carillon knows ${STEPS}`;
-    throw carillonError('CARILLON_STORAGE_VERSION', message, { found: taken, known: STEPS });
-  }
-  // Not made where it is: who may make none may still have been given one.
-  if (found['made'] !== true) await make(connection, schema, name);
-  for (let step = taken + 1; step <= STEPS; step++) await take(connection, name, step);
-  await connection.query({ ...lock, text: lock.text.replace('lock', 'unlock') });
-}
-
-async function make(connection: Connection, schema: string, name: string): Promise<void> {
-  try {
-    await connection.query(`CREATE SCHEMA IF NOT EXISTS ${name}`);
-  } catch (error) {
-    if (!isCarillonError(error, 'CARILLON_DATABASE_RIGHTS')) throw error;
-    const message = `the schema ${schema} cannot be made: ${toError(error.cause).message}`;
-    throw carillonError('CARILLON_DATABASE_RIGHTS', message, error.details, error.cause);
-  }
-}
-
-async function stepsTaken(connection: Connection, name: string): Promise<number> {
-  const { rows } = await connection.query(`SELECT max(step) AS taken FROM ${name}.schema_steps`);
-  return Number(rows[0]?.['taken'] ?? 0);
-}
-
-async function take(connection: Connection, name: string, step: number): Promise<void> {
-  const sql = await readFile(stepFile(step), 'utf8');
-  const table = 'CREATE TABLE schema_steps (step int PRIMARY KEY, taken timestamptz NOT NULL DEFAULT now());';
-  // One round trip and one transaction.
-  const first = `SET LOCAL search_path = ${name}, pg_temp; ${step === 1 ? table : ''}`;
-  await connection.query(`BEGIN; ${first} ${sql}; INSERT INTO schema_steps (step) VALUES (${step}); COMMIT`);
-}
+/** Brings the schema to this version's. Fails as `takeSteps` does. */
+export const migrate = (connection: Connection, schema: string): Promise<void> => takeSteps(connection, schema, steps);

@@ -14,7 +14,13 @@ export const mutants = [
     name: 'gaps-forgotten',
     what: 'a number that is not visible yet counts as rolled back',
     mode: 'kill',
-    patches: [[log, 'WHERE gap <> ALL (found) AND (seen IS NULL OR seen > ended)', 'WHERE false']],
+    patches: [
+      [
+        'postgres/sql/sequencing.sql',
+        'WHERE gap <> ALL (taken) AND (seen IS NULL OR seen > ended OR gap = ANY (nos))',
+        'WHERE false',
+      ],
+    ],
   },
   {
     name: 'commits-not-fenced',

@@ -75,17 +75,6 @@ CREATE TABLE incoming (
   bytes      bytea
 );
 
--- How far `incoming` has been moved into the log: all numbers up to `up_to`, but for the gaps. A gap is a transaction that
--- had not ended, or has been rolled back. Its horizon is the id of a transaction younger than that one: once all before the
--- horizon have ended, it is the latter. Null until there is such an id.
-CREATE TABLE sequenced (
-  version  bigint PRIMARY KEY,
-  up_to    bigint NOT NULL,
-  gaps     bigint[] NOT NULL,
-  horizons xid8[] NOT NULL
-);
-INSERT INTO sequenced VALUES (1, 0, '{}', '{}');
-
 CREATE TABLE scheduled (
   no         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   due        bigint NOT NULL,
@@ -240,52 +229,36 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT SET enable_seqscan = off SET ji
   'SELECT position FROM events WHERE dedupe = a_dedupe AND id = an_id AND source = a_source LIMIT 1';
 
 -- Moves what applications have published in their own transactions into the log, a thousand numbers at most. Above 0 when
--- it has moved events or come to new numbers: then there may be more. Under the log lock. One statement sees what is committed, and tells with the same snapshot which transactions had
--- ended by then: a number that is not there belongs to one that had not, and is a gap until it has.
+-- it has moved events or come to new numbers: then there may be more. Under the log lock. See see_incoming for what it sees.
 CREATE FUNCTION take_incoming(given_moment bigint) RETURNS int
 LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-  known sequenced;
-  newest bigint := (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM incoming_no_seq);
-  horizon xid8;
-  ended xid8;
+  seen record;
   base bigint;
   moment bigint;
-  found bigint[];
   appended int;
 BEGIN
-  SELECT * INTO known FROM sequenced ORDER BY version DESC LIMIT 1;
-  IF newest = known.up_to AND cardinality(known.gaps) = 0 THEN RETURN 0; END IF;
-  newest := least(newest, known.up_to + 1000);
-  -- Given now, it is greater than that of whoever drew a number up to the newest (see enqueue). A snapshot's xmax would not do:
-  -- transactions that are still running may be beyond it.
-  IF pg_current_xact_id_if_assigned() IS NULL THEN horizon := pg_current_xact_id(); END IF;
-  base := make_room(newest - known.up_to + cardinality(known.gaps));
-  moment := moment_after(given_moment);
-  WITH visible AS MATERIALIZED (
-    SELECT * FROM incoming WHERE no > known.up_to AND no <= newest
-    UNION ALL
-    SELECT * FROM incoming WHERE no = ANY (known.gaps)
-  ), fresh AS (
-    SELECT v.*, row_number() OVER (ORDER BY v.no) AS rank FROM visible v
-     WHERE NOT EXISTS (SELECT FROM events e WHERE e.dedupe = v.dedupe AND e.id = v.id AND e.source = v.source OFFSET 0)
-       AND NOT EXISTS (SELECT FROM visible b WHERE b.dedupe = v.dedupe AND b.id = v.id AND b.source = v.source AND b.no < v.no)
-  ), moved AS (
-    INSERT INTO events (position, dedupe, recorded, slot, id, source, type, subject, time, attributes, data, bytes)
-    SELECT base + rank, dedupe, moment, slot, id, source, type, subject, time, attributes, data, bytes FROM fresh
-    RETURNING 1
-  )
-  SELECT coalesce(array_agg(no), '{}'), (SELECT count(*) FROM moved), pg_snapshot_xmin(pg_current_snapshot())
-    INTO found, appended, ended FROM visible;
-  IF appended > 0 THEN PERFORM setval('positions', base + appended); END IF;
-  DELETE FROM incoming WHERE no = ANY (found);
-  INSERT INTO sequenced
-  SELECT known.version + 1, newest, coalesce(array_agg(gap ORDER BY gap), '{}'), coalesce(array_agg(seen ORDER BY gap), '{}')
-    FROM (SELECT gap, coalesce(seen, horizon) AS seen FROM unnest(known.gaps, known.horizons) AS old(gap, seen)
-          UNION ALL SELECT g, horizon FROM generate_series(known.up_to + 1, newest) AS g) AS both_kinds
-   WHERE gap <> ALL (found) AND (seen IS NULL OR seen > ended);
-  DELETE FROM sequenced WHERE version = known.version;
-  RETURN newest - known.up_to + cardinality(found);
+  SELECT * INTO seen FROM see_incoming(1000);
+  IF seen.up_to IS NULL THEN RETURN 0; END IF;
+  IF cardinality(seen.nos) > 0 THEN
+    base := make_room(cardinality(seen.nos));
+    moment := moment_after(given_moment);
+    WITH visible AS MATERIALIZED (
+      SELECT * FROM incoming WHERE no = ANY (seen.nos)
+    ), fresh AS (
+      SELECT v.*, row_number() OVER (ORDER BY v.no) AS rank FROM visible v
+       WHERE NOT EXISTS (SELECT FROM events e WHERE e.dedupe = v.dedupe AND e.id = v.id AND e.source = v.source OFFSET 0)
+         AND NOT EXISTS (SELECT FROM visible b WHERE b.dedupe = v.dedupe AND b.id = v.id AND b.source = v.source AND b.no < v.no)
+    ), moved AS (
+      INSERT INTO events (position, dedupe, recorded, slot, id, source, type, subject, time, attributes, data, bytes)
+      SELECT base + rank, dedupe, moment, slot, id, source, type, subject, time, attributes, data, bytes FROM fresh
+      RETURNING 1
+    )
+    SELECT count(*) INTO appended FROM moved;
+    IF appended > 0 THEN PERFORM setval('positions', base + appended); END IF;
+  END IF;
+  PERFORM forget_incoming(seen.version, seen.up_to, seen.horizon, seen.ended, seen.nos, seen.nos);
+  RETURN seen.advanced + cardinality(seen.nos);
 END $$;
 
 -- Publishes within the transaction of whoever calls: appended to the log once that has been committed.
