@@ -10,6 +10,7 @@ const entries = {
   'carillon/sqlite': 'engines/sqlite/index',
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
+  'carillon/sources/postgres-changes': 'sources/postgres-changes/index',
   'carillon/testing': 'testing/index',
 };
 

@@ -140,6 +140,34 @@ const rows = {
   CARILLON_DATABASE_LOGIN: ['usage', 'Check user and password, and what pg_hba.conf lets this user do from here.'],
   CARILLON_DATABASE_UNKNOWN: ['usage', 'Create the database, or name one that is there.'],
   CARILLON_DATABASE_RIGHTS: ['usage', 'Grant this user the right that the message names, or use another user.'],
+  // Row changes.
+  CARILLON_CHANGES_WAL_LEVEL: [
+    'usage',
+    'Set wal_level = logical in postgresql.conf (ALTER SYSTEM SET wal_level = logical) and restart the server.',
+  ],
+  CARILLON_CHANGES_SLOT_TAKEN: [
+    'conflict',
+    'Stop the process that the message names, or give this source a name or slot of its own.',
+    'retryable',
+  ],
+  CARILLON_CHANGES_SLOT_FOREIGN: [
+    'conflict',
+    'Name another slot; or, where nobody needs it, drop it with pg_drop_replication_slot and start again.',
+  ],
+  CARILLON_CHANGES_GAP: [
+    'conflict',
+    'Find out what happened to the slot or server; then start with afterGap: "snapshot", which tells all rows anew.',
+  ],
+  CARILLON_CHANGES_TABLES: [
+    'usage',
+    'Name tables that are there; to capture others than before, start another source beside this one.',
+  ],
+  CARILLON_CHANGES_IDENTITY: ['usage', 'Give the table a primary key or a replica identity, as the message says.'],
+  CARILLON_CHANGES_PROTOCOL: [
+    'storage',
+    'Use PostgreSQL 15 or later; if it is, please report this with the message and the version of the server.',
+  ],
+  CARILLON_CHANGES_REFUSED: ['storage', 'Mend on the server what the message says, then start again.'],
   CARILLON_DIRECTORY_LOCKED: ['conflict', 'Stop the process named, or choose another data directory.'],
   CARILLON_BUG: ['bug', 'Please report this with the message and stack: it is a defect of Carillon.'],
 } as const;
