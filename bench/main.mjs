@@ -98,7 +98,7 @@ async function survey(names) {
       continue;
     }
     present.push(name);
-    if (name === 'carillon') versions.carillon = carillonVersion();
+    if (name === 'carillon' || name === 'changes') versions.carillon = carillonVersion();
     for (const name of packages) versions[name] = versionOf(name);
     if (state) versions[server] = state.version;
     const promise = state?.durability ?? (await load()).durability;
@@ -206,7 +206,7 @@ async function main() {
     (peer) => fit(peer) && options.names.some((name) => suites[name].scenarios.some((s) => s.peers.includes(peer))),
   );
   installPeers();
-  if (asked.includes('carillon')) buildCarillon();
+  if (asked.includes('carillon') || asked.includes('changes')) buildCarillon();
   await makeWorkDirectory();
   if (fileSystemOf(workDirectory) === 'tmpfs')
     note('bench/ lies in memory (tmpfs): what waits for the disk means nothing');

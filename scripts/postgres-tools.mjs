@@ -23,7 +23,13 @@ export async function findTool(name) {
   for (const folders of [async () => onPath, configuredFolder, debianFolders]) {
     for (const folder of await folders()) {
       const path = join(folder, name);
-      if (await access(path, constants.X_OK).then(() => true, () => false)) return path;
+      if (
+        await access(path, constants.X_OK).then(
+          () => true,
+          () => false,
+        )
+      )
+        return path;
     }
   }
   return null;

@@ -63,7 +63,11 @@ export class Rebuilt {
 
 /** A row as text, whatever the order of its columns. */
 export function textOf(row) {
-  return JSON.stringify(Object.keys(row).toSorted().map((name) => [name, row[name]]));
+  return JSON.stringify(
+    Object.keys(row)
+      .toSorted()
+      .map((name) => [name, row[name]]),
+  );
 }
 
 /**

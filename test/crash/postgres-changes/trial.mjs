@@ -128,7 +128,16 @@ export async function trial({ dist, seconds, kills, seed, scale = 1, sync = 'ful
     await untilConfirmed(url, life);
     const { duplicates } = await life.stop();
     say(`${transactions} transactions done; comparing`);
-    return { load: load.name, seed, seconds, kills, where, transactions, duplicates, ...(await check(dist, url, directory)) };
+    return {
+      load: load.name,
+      seed,
+      seconds,
+      kills,
+      where,
+      transactions,
+      duplicates,
+      ...(await check(dist, url, directory)),
+    };
   } finally {
     await life?.kill();
     await server.dispose();
@@ -158,7 +167,15 @@ async function check(dist, url, directory) {
     }
   });
   const { events, snapshots, twice, impossible } = rebuilt;
-  return { events, snapshots, rows, ...verdict, twice, impossible: impossible.length, examples: impossible.slice(0, 5) };
+  return {
+    events,
+    snapshots,
+    rows,
+    ...verdict,
+    twice,
+    impossible: impossible.length,
+    examples: impossible.slice(0, 5),
+  };
 }
 
 export const isBad = ({ lost, phantom, twice, impossible, rows }) =>

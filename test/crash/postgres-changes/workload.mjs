@@ -67,7 +67,12 @@ const ownWorkload = {
         const scale = (await client.query('SELECT count(*)::int AS n FROM pgbench_branches')).rows[0].n;
         let count = 0;
         for (; Date.now() < endsMs; count++) {
-          const [delta, aid, tid, bid] = [upTo(10_000) - 5000, upTo(scale * ACCOUNTS), upTo(scale * TELLERS), upTo(scale)];
+          const [delta, aid, tid, bid] = [
+            upTo(10_000) - 5000,
+            upTo(scale * ACCOUNTS),
+            upTo(scale * TELLERS),
+            upTo(scale),
+          ];
           await client.query(`
             BEGIN;
             UPDATE pgbench_accounts SET abalance = abalance + ${delta} WHERE aid = ${aid};
