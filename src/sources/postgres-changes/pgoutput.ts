@@ -1,4 +1,4 @@
-import { carillonError } from '../../core/index.ts';
+import { carillonError, isCarillonError, toError } from '../../core/index.ts';
 import type { Lsn } from './lsn.ts';
 import { conversionOf, convert, type Conversion } from './values.ts';
 
@@ -82,6 +82,16 @@ export class PgoutputReader {
     this.bytes = bytes;
     this.at = start;
     this.end = end;
+    try {
+      this.one();
+    } catch (error) {
+      if (isCarillonError(error)) throw error;
+      const what = `the stream has a message that cannot be read: ${toError(error).message}`;
+      throw carillonError('CARILLON_CHANGES_PROTOCOL', what, {}, error);
+    }
+  }
+
+  one(): void {
     const tag = this.byte();
     switch (tag) {
       case 0x49: {
@@ -163,6 +173,7 @@ export class PgoutputReader {
   truncate(): void {
     const count = this.int32();
     const flags = this.byte();
+    this.need(count * 4);
     const relations = Array.from({ length: count }, () => this.relationOf());
     this.to.truncate(relations, (flags & 1) === 1, (flags & 2) === 2);
   }
