@@ -42,7 +42,8 @@ export class Publisher {
   publishOne(given: Event, options: PublishOptions): Promise<Published> {
     const event = this.gate.check(given);
     const dueMs = this.dueMs(options);
-    if (options.tx !== undefined) return this.publishWithin([event], options, dueMs).then(([published]) => published as Published);
+    if (options.tx !== undefined)
+      return this.publishWithin([event], options, dueMs).then(([published]) => published as Published);
     if (dueMs !== null) {
       assertNoRevision(options, 'an event that is published later');
       return this.schedule(event, dueMs);

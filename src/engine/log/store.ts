@@ -1,12 +1,4 @@
-import type {
-  AttemptRecord,
-  Clock,
-  Limits,
-  Logger,
-  SqlValue,
-  StartFrom,
-  TransactionClient,
-} from '../../core/index.ts';
+import type { AttemptRecord, Clock, Limits, Logger, SqlValue, StartFrom, TransactionClient } from '../../core/index.ts';
 import type { Capabilities } from '../engine.ts';
 import type { Answer, Arrangement, HeldKeyCount, Sharing } from './sharing.ts';
 

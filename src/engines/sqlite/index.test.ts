@@ -11,7 +11,10 @@ describe('sqlite', () => {
 
   it('declares what it can, before it is opened', () => {
     const engine = sqlite('somewhere');
-    expect([engine.name, engine.capabilities]).toEqual(['sqlite', { durable: true, transactions: true, shared: false, outbox: false }]);
+    expect([engine.name, engine.capabilities]).toEqual([
+      'sqlite',
+      { durable: true, transactions: true, shared: false, outbox: false },
+    ]);
   });
 
   it('means the directory as seen from where the process is now', () => {
