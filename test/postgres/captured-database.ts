@@ -28,6 +28,8 @@ export interface Captured {
   value(sql: string, values?: unknown[]): Promise<unknown>;
   /** Stops whatever runs, drops slot and database. */
   dispose(): Promise<void>;
+  /** Stops whatever runs, and leaves the rest. */
+  leave(): Promise<void>;
 }
 
 export interface Running {
@@ -110,6 +112,10 @@ export async function captured(setup: string, url?: string): Promise<Captured> {
     start,
     slot,
     value,
+    leave: async () => {
+      for (const one of running) await one.stop();
+      await client.end();
+    },
     dispose: async () => {
       for (const one of running) await one.stop();
       await until(
