@@ -2,7 +2,7 @@ import { defineModule } from 'carillon';
 import { tableEvents } from 'carillon/sources/postgres-changes';
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Rebuilt, textOf } from '../crash/postgres-changes/rebuild.mjs';
+import { compare, Rebuilt, textOf } from '../crash/postgres-changes/rebuild.mjs';
 import { captured, type Captured, type Change } from '../postgres/captured-database.ts';
 import { serverUrl } from '../postgres/fresh-database.ts';
 import { until } from '../postgres/until.ts';
@@ -161,14 +161,16 @@ describe('rows become events', () => {
   });
 });
 
-/** Whether what the events say is what the table holds. */
-async function assertRebuilt(run: Awaited<ReturnType<Captured['start']>>): Promise<void> {
+/** Where what the events say differs from what the table holds. */
+async function differences(run: Awaited<ReturnType<Captured['start']>>): Promise<object> {
   const rebuilt = new Rebuilt();
   for (const { event } of await run.all()) rebuilt.take(event);
   const { rows } = await db.client.query<Record<string, unknown>>('SELECT * FROM a');
-  expect({ impossible: rebuilt.impossible, twice: rebuilt.twice }).toEqual({ impossible: [], twice: 0 });
-  expect([...rebuilt.rowsOf('a').keys()].toSorted()).toEqual(rows.map(textOf).toSorted());
+  const real = new Map(rows.map((row) => [textOf(row), 1]));
+  return { impossible: rebuilt.impossible, twice: rebuilt.twice, ...compare(rebuilt.rowsOf('a'), real) };
 }
+
+const none = { impossible: [], twice: 0, lost: 0, phantom: 0 };
 
 describe('nothing is missing and nothing comes twice', () => {
   it('between the snapshot and the stream, while others write', async () => {
@@ -200,7 +202,7 @@ describe('nothing is missing and nothing comes twice', () => {
       async () => (await run.all()).some(({ event }) => event.subject === 'public.a/-1'),
       () => 'the last row',
     );
-    await assertRebuilt(run);
+    expect(await differences(run)).toEqual(none);
   });
 
   it('over a stop and a start, whatever was not confirmed', async () => {
@@ -219,7 +221,7 @@ describe('nothing is missing and nothing comes twice', () => {
       'a.updated',
       'a.deleted',
     ]);
-    await assertRebuilt(second);
+    expect(await differences(second)).toEqual(none);
     expect(await second.journal('started')).toHaveLength(1);
   });
 
@@ -239,7 +241,7 @@ describe('nothing is missing and nothing comes twice', () => {
       await run.events(id);
     }
     await run.streaming();
-    await assertRebuilt(run);
+    expect(await differences(run)).toEqual(none);
   });
 
   it('where the bus takes only small batches', async () => {
@@ -248,7 +250,7 @@ describe('nothing is missing and nothing comes twice', () => {
     await run.streaming();
     await db.client.query('INSERT INTO a SELECT n, 0 FROM generate_series(1, 100) n');
     await run.events(100);
-    await assertRebuilt(run);
+    expect(await differences(run)).toEqual(none);
   });
 });
 
@@ -321,8 +323,12 @@ describe('who captures', () => {
       ] as const;
       for (const [database, code] of cases) {
         const error: unknown = await db.start({ database, tables: ['a'] }).catch((thrown: unknown) => thrown);
-        expect(error, code).toMatchObject({ code, fix: expect.stringMatching(/\w/) as string });
-        if (code === 'CARILLON_DATABASE_RIGHTS') expect((error as Error).message).toContain('ALTER ROLE');
+        const message = code === 'CARILLON_DATABASE_RIGHTS' ? 'ALTER ROLE' : '';
+        expect(error).toMatchObject({
+          code,
+          fix: expect.stringMatching(/\w/) as string,
+          message: expect.stringContaining(message) as string,
+        });
       }
     } finally {
       await db.client.query(`DROP ROLE ${db.options().name}`);

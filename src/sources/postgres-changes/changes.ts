@@ -83,7 +83,7 @@ function typesOf(database: string, relation: Relation, key: readonly string[]): 
 export type KeyLookup = (relation: Relation) => readonly string[];
 
 /** Microseconds since the Unix epoch, as RFC 3339 with all six digits. */
-export function isoMicros(micros: bigint): string {
+function isoMicros(micros: bigint): string {
   const iso = new Date(Number(micros / 1000n)).toISOString();
   return `${iso.slice(0, -1)}${(micros % 1000n).toString().padStart(3, '0')}Z`;
 }

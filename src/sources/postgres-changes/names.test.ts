@@ -43,6 +43,6 @@ describe('places in the log', () => {
     expect(parseLsn('16/B374D848')).toBe(0x16b374d848n);
     expect(lsnText(0x16b374d848n)).toBe('16/B374D848');
     expect(lsnText(0n)).toBe('0/0');
-    expect(() => parseLsn('16B374D848')).toThrowError(expect.objectContaining({ code: 'CARILLON_CHANGES_PROTOCOL' }));
+    expect(() => parseLsn('16B374D848')).toThrow(expect.objectContaining({ code: 'CARILLON_CHANGES_PROTOCOL' }));
   });
 });

@@ -40,7 +40,7 @@ describe('options', () => {
     [{ tables: ['a'], tabels: [] }, 'tabels'],
   ])('refuse %j by name', (given, option) => {
     const make = (): unknown => postgresChanges({ database, ...given } as PostgresChangesOptions);
-    expect(make).toThrowError(
+    expect(make).toThrow(
       expect.objectContaining({
         code: 'CARILLON_OPTION_INVALID',
         details: { problems: expect.arrayContaining([expect.objectContaining({ option })]) },

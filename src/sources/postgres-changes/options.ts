@@ -91,7 +91,9 @@ export function resolveOptions(given: PostgresChangesOptions): ResolvedOptions {
   if (given.tables !== undefined && (!Array.isArray(given.tables) || given.tables.length === 0)) {
     problems.add('tables', 'must be a list of tables, and not empty');
   }
-  const tables = Array.isArray(given.tables) ? given.tables.map((one) => tableOf(one, problems.add)) : null;
+  const tables = Array.isArray(given.tables)
+    ? (given.tables as readonly TableName[]).map((one) => tableOf(one, (problem) => problems.add('tables', problem)))
+    : null;
   if (![undefined, true, false].includes(given.snapshot)) problems.add('snapshot', 'must be true or false');
   if (![undefined, true, false, 'ifAllowed'].includes(given.ddl))
     problems.add('ddl', 'must be true, false or "ifAllowed"');
@@ -119,7 +121,7 @@ export function resolveOptions(given: PostgresChangesOptions): ResolvedOptions {
 
 function tableOf(
   given: TableName,
-  add: (option: string, problem: string) => void,
+  add: (problem: string) => void,
 ): { readonly schema: string; readonly table: string } {
   if (typeof given === 'object' && given !== null) {
     const { schema, table } = given;
@@ -131,6 +133,6 @@ function tableOf(
     if (parts.length === 1 && first !== '') return { schema: 'public', table: first };
     if (parts.length === 2 && first !== '' && second) return { schema: first, table: second };
   }
-  add('tables', `has ${JSON.stringify(given)}: name a table as "table", "schema.table" or { schema, table }`);
+  add(`has ${JSON.stringify(given)}: name a table as "table", "schema.table" or { schema, table }`);
   return { schema: '', table: '' };
 }

@@ -241,12 +241,13 @@ export class Source {
         [slot],
       );
       if (row === undefined) return;
-      const who = `the server's process ${String(row['pid'])} (${String(row['application'] ?? 'unknown')}, ${String(row['address'] ?? 'local')})`;
+      const { pid, application, address } = row as Readonly<Record<string, string | null>>;
+      const who = `the server's process ${pid ?? ''} (${application ?? 'unknown'}, ${address ?? 'local'})`;
       if (this.stopping || this.clock.monotonic() >= endsAt) {
         const message = `${this.connector.label}: the slot ${slot} is in use by ${who}`;
-        throw carillonError('CARILLON_CHANGES_SLOT_TAKEN', message, { slot, pid: row['pid'] });
+        throw carillonError('CARILLON_CHANGES_SLOT_TAKEN', message, { slot, pid });
       }
-      if (!told) this.log.info('the slot is in use; waiting for it', { slot, pid: row['pid'] });
+      if (!told) this.log.info('the slot is in use; waiting for it', { slot, pid });
       await this.pause(SLOT_RETRY_MS);
     }
   }
@@ -455,7 +456,7 @@ export class Source {
   every(ms: number, timers: Timer[], work: () => Promise<void>, end: (error: Error) => void): void {
     const slot = timers.length;
     const arm = (): void => {
-      timers[slot] = this.clock.setTimer(ms, () => work().then(arm, (error: unknown) => end(toError(error))));
+      timers[slot] = this.clock.setTimer(ms, () => void work().then(arm, (error: unknown) => end(toError(error))));
     };
     arm();
   }

@@ -157,17 +157,13 @@ function assertIdentity({ relation, sql }: CapturedTable): void {
   throw carillonError('CARILLON_CHANGES_IDENTITY', message, { table: sql });
 }
 
-export interface PublicationState {
+interface PublicationState {
   readonly exists: boolean;
   /** Whether tables made later belong to it by themselves, from their first row on. */
   readonly open: boolean;
 }
 
-export async function publicationState(
-  control: Connection,
-  label: string,
-  publication: string,
-): Promise<PublicationState> {
+async function publicationState(control: Connection, label: string, publication: string): Promise<PublicationState> {
   const [row] = await ask(
     control,
     label,
