@@ -30,6 +30,16 @@ export interface BatchesHost {
   onRoom(): void;
 }
 
+/** Whether the same can succeed later, in this process: a bus or engine that has ended stays so. */
+export function mayPass(error: Error): boolean {
+  return (
+    isCarillonError(error) &&
+    error.retryable &&
+    error.code !== 'CARILLON_STOPPED' &&
+    error.code !== 'CARILLON_ENGINE_FAILED'
+  );
+}
+
 interface Gathered {
   readonly event: Event;
   readonly size: number;
@@ -151,12 +161,7 @@ export class Batches implements ChangeSink {
     } catch (thrown) {
       const error = toError(thrown);
       if (this.closed) return this.told();
-      if (
-        !isCarillonError(error) ||
-        !error.retryable ||
-        error.code === 'CARILLON_STOPPED' ||
-        error.code === 'CARILLON_ENGINE_FAILED'
-      ) {
+      if (!mayPass(error)) {
         this.state = 'broken';
         this.told();
         return this.host.onBroken(error);

@@ -9,7 +9,7 @@ import {
   type Timer,
 } from '../../core/index.ts';
 import { clientConfig, connectorOf, quoteIdentifier, type Connection, type Connector } from '../../postgres/index.ts';
-import { Batches } from './batches.ts';
+import { Batches, mayPass } from './batches.ts';
 import { Changes } from './changes.ts';
 import { Journal, lastGeneration, type Generation, type JournalEntry } from './journal.ts';
 import { lsnText, parseLsn, type Lsn } from './lsn.ts';
@@ -370,12 +370,12 @@ export class Source {
         const error = toError(thrown);
         if (this.stopping) break;
         this.error = error;
-        if (
-          !isCarillonError(error) ||
-          !error.retryable ||
-          error.code === 'CARILLON_STOPPED' ||
-          error.code === 'CARILLON_ENGINE_FAILED'
-        ) {
+        if (isCarillonError(error, 'CARILLON_STOPPED')) {
+          // The bus is stopping, and will stop the source when its turn comes.
+          this.state = 'stopped';
+          return;
+        }
+        if (!mayPass(error)) {
           this.state = 'failed';
           this.log.error('capturing changes has ended', { error: error.message });
           return;
@@ -434,10 +434,9 @@ export class Source {
     try {
       const streamFrom =
         from ?? (await this.tellSnapshot(session, generation, batches, unlessEnded, (room) => (onRoom = room)));
-      onRoom = () => replication.resume();
       this.durable = streamFrom;
       this.confirmed = streamFrom;
-      await this.stream(session, generation, batches, streamFrom, unlessEnded);
+      await this.stream(session, generation, batches, streamFrom, unlessEnded, (room) => (onRoom = room));
       this.state = 'streaming';
       this.error = null;
       this.every(JOURNAL_EVERY_MS, timers, () => this.moveOn(generation, session), end);
@@ -516,6 +515,7 @@ export class Source {
     batches: Batches,
     from: Lsn,
     unlessEnded: <Result>(work: Promise<Result>) => Promise<Result>,
+    setOnRoom: (room: () => void) => void,
   ): Promise<void> {
     const { control, replication } = session;
     const { options, connector } = this;
@@ -523,6 +523,12 @@ export class Source {
     this.keys.clear();
     const changes = this.changesOf(session, generation, batches, lookups);
     const reader = new PgoutputReader(changes);
+    let looking = false;
+    /** Both must be over: rows read before their key is known would be told without it. */
+    const goOn = (): void => {
+      if (!looking && !batches.full) replication.resume();
+    };
+    setOnRoom(goOn);
     const lookUp = async (): Promise<void> => {
       for (const relation of lookups.splice(0)) {
         this.keys.set(relation.oid, await primaryKeyOf(control, connector.label, relation.oid));
@@ -530,13 +536,15 @@ export class Source {
         // The next description of this table may come with another key.
         this.keys.delete(relation.oid);
       }
-      if (!batches.full) replication.resume();
+      looking = false;
+      goOn();
     };
     const stream = replication.stream(options.slot, options.publication, from, {
       change: (bytes, start, end) => {
         changes.size = end - start;
         reader.read(bytes, start, end);
         if (lookups.length > 0) {
+          looking = true;
           lookUp().catch((error: unknown) => replication.end(toError(error)));
           return false;
         }
