@@ -12,6 +12,7 @@ const entries = {
   'carillon/server': 'server/index',
   'carillon/gateway': 'gateway/index',
   'carillon/sources/outbox': 'sources/outbox/index',
+  'carillon/sources/postgres-changes': 'sources/postgres-changes/index',
   'carillon/testing': 'testing/index',
 };
 

@@ -109,7 +109,7 @@ async function survey(names) {
       continue;
     }
     present.push(name);
-    if (isCarillon(name)) versions.carillon = carillonVersion();
+    if (isCarillon(name) || name === 'changes') versions.carillon = carillonVersion();
     for (const name of packages) versions[name] = versionOf(name);
     if (state) versions[server] = state.version;
     const promise = state?.durability ?? (await load()).durability;
@@ -217,7 +217,7 @@ async function main() {
     (peer) => fit(peer) && options.names.some((name) => suites[name].scenarios.some((s) => s.peers.includes(peer))),
   );
   installPeers();
-  if (asked.some(isCarillon)) buildCarillon();
+  if (asked.some(isCarillon) || asked.includes('changes')) buildCarillon();
   await makeWorkDirectory();
   const endPostgres = asked.some((peer) => peers[peer].server === 'postgres') ? await providePostgres() : () => {};
   try {

@@ -3,6 +3,8 @@ export interface PostgresServer {
   readonly password: string;
   /** As people say it: `PostgreSQL 18.4`. */
   readonly version: string;
+  /** Its cluster is in `data` there. */
+  readonly directory: string;
   /** The end of what the server has logged. */
   readonly log: string;
   url(database?: string, user?: string, password?: string): string;

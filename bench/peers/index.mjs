@@ -1,6 +1,6 @@
 // Every peer: what it is called, what it needs, and where it is. Loading waits until a run needs it.
 
-/** @typedef {{ label: string, packages: string[], server?: 'redis' | 'nats' | 'postgres', load: () => Promise<object> }} Peer */
+/** @typedef {{ label: string, packages: string[], server?: 'redis' | 'nats' | 'postgres' | 'pg_recvlogical', load: () => Promise<object> }} Peer */
 
 /** Whether a peer is Carillon itself, on whichever engine: then goals are its. */
 export const isCarillon = (peer) => peer.startsWith('carillon');
@@ -79,5 +79,12 @@ export const peers = {
     packages: ['graphile-worker', 'pg'],
     server: 'postgres',
     load: () => import('./graphile-worker.mjs'),
+  },
+  changes: { label: 'carillon, row changes', packages: ['pg'], load: () => import('./changes.mjs') },
+  pg_recvlogical: {
+    label: 'pg_recvlogical',
+    packages: [],
+    server: 'pg_recvlogical',
+    load: () => import('./pg_recvlogical.mjs'),
   },
 };

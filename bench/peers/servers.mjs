@@ -2,9 +2,11 @@
 // it is and what it promises, never configured.
 import { connect } from '@nats-io/transport-node';
 import { Redis } from 'ioredis';
+import { execFileSync } from 'node:child_process';
 import pg from 'pg';
 import { randomBytes } from 'node:crypto';
 import { connect as connectSocket } from 'node:net';
+import { findTool } from '../../scripts/postgres-tools.mjs';
 
 const host = '127.0.0.1';
 const ports = { redis: 6379, nats: 4222 };
@@ -92,8 +94,17 @@ const names = {
   postgres: 'PostgreSQL',
 };
 
+/** A program, and no server: the suite that needs it starts a server of its own. */
+async function probeRecvlogical() {
+  const program = await findTool('pg_recvlogical');
+  if (program === null) return { found: false, reason: 'it is not installed (package postgresql)' };
+  const version = execFileSync(program, ['--version'], { encoding: 'utf8' }).trim();
+  return { found: true, version, durability: 'none: it writes to /dev/null' };
+}
+
 /** What a server is and promises, or why it cannot be used. */
 export async function probe(server) {
+  if (server === 'pg_recvlogical') return probeRecvlogical();
   try {
     if (ports[server]) await mustListen(ports[server]);
     return { found: true, ...(await probes[server]()) };

@@ -148,6 +148,34 @@ const rows = {
     'Name the primary server instead of a standby, or let this user write: default_transaction_read_only must be off.',
   ],
   CARILLON_DATABASE_VERSION: ['usage', 'Use a PostgreSQL server of version 15 or newer.'],
+  // Row changes.
+  CARILLON_CHANGES_WAL_LEVEL: [
+    'usage',
+    'Set wal_level = logical in postgresql.conf (ALTER SYSTEM SET wal_level = logical) and restart the server.',
+  ],
+  CARILLON_CHANGES_SLOT_TAKEN: [
+    'conflict',
+    'Stop the process that the message names, or give this source a name or slot of its own.',
+    'retryable',
+  ],
+  CARILLON_CHANGES_SLOT_FOREIGN: [
+    'conflict',
+    'Name another slot; or, where nobody needs it, drop it with pg_drop_replication_slot and start again.',
+  ],
+  CARILLON_CHANGES_GAP: [
+    'conflict',
+    'Find out what happened to the slot or server; then start with afterGap: "snapshot", which tells all rows anew.',
+  ],
+  CARILLON_CHANGES_TABLES: [
+    'usage',
+    'Name tables that are there; to capture others than before, start another source beside this one.',
+  ],
+  CARILLON_CHANGES_IDENTITY: ['usage', 'Give the table a primary key or a replica identity, as the message says.'],
+  CARILLON_CHANGES_PROTOCOL: [
+    'storage',
+    'Use PostgreSQL 15 or later; if it is, please report this with the message and the version of the server.',
+  ],
+  CARILLON_CHANGES_REFUSED: ['storage', 'Mend on the server what the message says, then start again.'],
   CARILLON_DIRECTORY_LOCKED: ['conflict', 'Stop the process named, or choose another data directory.'],
   CARILLON_BUG: ['bug', 'Please report this with the message and stack: it is a defect of Carillon.'],
 } as const;

@@ -16,6 +16,7 @@ export * from './limits.ts';
 export * from './logger.ts';
 export type * from './module.ts';
 export * from './module-order.ts';
+export { collectProblems, type OptionProblem, type OptionProblems } from './option-problems.ts';
 export * from './pattern.ts';
 export { exponential, fixed, list, noRetry, shouldRetry } from './retry.ts';
 export * from './schema.ts';
