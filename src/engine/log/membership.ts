@@ -40,7 +40,7 @@ export class Membership {
   /** Whether an attempt was refused its start because the lease was not sure. */
   unsure = false;
   /** In how many ms to look next, if that is sooner than usual. */
-  eager = Infinity;
+  eager: number = Infinity;
   renewal: Timer | null = null;
   looking: Timer | null = null;
   /** Whether there was word of something new while it was looked for. */
