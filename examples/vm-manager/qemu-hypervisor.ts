@@ -31,7 +31,7 @@ import {
   SERIAL_BYTES,
   socketOf,
 } from './qemu-arguments.ts';
-import { processOf, qemuImg, startDetached, firstLine } from './qemu-process.ts';
+import { firstLine, processOf, qemuImg, signalKill, startDetached } from './qemu-process.ts';
 import { asObject, asObjects, connectQmp, type Qmp, type QmpEvent } from './qmp.ts';
 
 /**
@@ -497,15 +497,6 @@ class QemuHypervisor implements Hypervisor {
     for (const { qmp } of this.attached.values()) qmp.close();
     this.attached.clear();
     return Promise.resolve();
-  }
-}
-
-function signalKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    // It has ended meanwhile.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

@@ -12,22 +12,49 @@ const environment = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' 
 
 const run = promisify(execFile);
 
-const isOfRun = (words: readonly string[], id: string): boolean => words[words.indexOf('-uuid') + 1] === id;
+interface Process {
+  readonly pid: number;
+  /** What it was started with. */
+  readonly words: readonly string[];
+}
 
 /** The process of a run, if there is one that has not ended. */
 export async function processOf(id: string): Promise<number | undefined> {
-  if (existsSync('/proc/self/cmdline')) {
-    for (const pid of await readdir('/proc')) {
-      if (!/^\d+$/.test(pid)) continue;
-      // One that has ended meanwhile has no file; one that nobody has waited for yet has an empty one.
-      const words = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-      if (isOfRun(words.split('\0'), id)) return Number(pid);
-    }
-    return undefined;
-  }
+  const [found] = await processesOf((words) => words.includes('-uuid') && words[words.indexOf('-uuid') + 1] === id);
+  return found?.pid;
+}
+
+/** The processes that have not ended and were started with words that fit. */
+export async function processesOf(fits: (words: readonly string[]) => boolean): Promise<readonly Process[]> {
+  const all = existsSync('/proc/self/cmdline') ? await processesOfLinux() : await processesOfPs();
+  return all.filter(({ words }) => fits(words));
+}
+
+async function processesOfLinux(): Promise<Process[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const read = async (pid: string): Promise<Process> => {
+    // One that has ended meanwhile has no file; one that nobody has waited for yet has an empty one.
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    return { pid: Number(pid), words: line.split('\0') };
+  };
+  return Promise.all(pids.map(read));
+}
+
+async function processesOfPs(): Promise<Process[]> {
   const { stdout } = await run('ps', ['-axwwo', 'pid=,command='], { env: environment, maxBuffer: 16 * 1024 * 1024 });
-  const line = stdout.split('\n').find((one) => isOfRun(one.trim().split(/\s+/), id));
-  return line === undefined ? undefined : Number.parseInt(line, 10);
+  return stdout.split('\n').map((line) => {
+    const [pid, ...words] = line.trim().split(/\s+/);
+    return { pid: Number(pid), words };
+  });
+}
+
+/** Kills a process, which may have ended meanwhile. */
+export function signalKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 export interface StartedProcess {

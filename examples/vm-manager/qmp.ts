@@ -222,5 +222,5 @@ export function asObject(value: unknown): Record<string, unknown> | undefined {
 
 /** The value as a list of such objects; what is none is left out. */
 export function asObjects(value: unknown): Record<string, unknown>[] {
-  return Array.isArray(value) ? (value as unknown[]).flatMap((one) => asObject(one) ?? []) : [];
+  return Array.isArray(value) ? value.map(asObject).filter((one) => one !== undefined) : [];
 }
