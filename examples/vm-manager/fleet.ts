@@ -212,6 +212,8 @@ class Fleet {
     await this.done(VmSnapshotRequested({ vm: 'web-1', snapshot: 'new' }));
     await Promise.all(machines.map((vm) => this.done(VmStartRequested({ vm }))));
     await this.living(machines);
+    this.table.say('until the guests are up');
+    await Promise.all(machines.map((vm) => this.until(`${vm} is up`, async () => this.isUp(vm))));
     this.check(
       'starting a running machine is refused',
       (await this.ask(VmStartRequested({ vm: 'db-1' }))).reason?.code,
@@ -251,7 +253,7 @@ class Fleet {
 
   async killTheManager(): Promise<void> {
     const before = [await this.runOf('cache-1'), await this.runOf('web-1')];
-    const stop = VmStopRequested({ vm: 'db-1' });
+    const stop = VmStopRequested({ vm: 'db-1', deadlineMs: 30_000 });
     const snapshot = VmSnapshotRequested({ vm: 'web-1', snapshot: 'over-a-crash' });
     await Promise.all([this.manager.ask(stop, 'publish'), this.manager.ask(snapshot, 'publish')]);
     this.table.say('kill -9: the manager, with a stop and a snapshot under way');
@@ -270,9 +272,6 @@ class Fleet {
   }
 
   async lookAtThem(): Promise<void> {
-    await this.until('the guest prints its line', async () =>
-      (await this.describe('web-1'))?.console.includes(GUEST_UP),
-    );
     const screenshot = (await this.manager.ask(VmScreenshotRequested({ vm: 'web-1' }), 'request')) as {
       width: number;
     } | null;
@@ -333,9 +332,7 @@ class Fleet {
     if (state !== undefined) this.check(`${event.data.vm} is ${state}`, outcome.state, state);
   }
 
-  async describe(
-    vm: string,
-  ): Promise<{
+  async describe(vm: string): Promise<{
     run: string | null;
     console: string;
     snapshots: string[];
@@ -344,6 +341,10 @@ class Fleet {
     state: string;
   } | null> {
     return (await this.manager.ask(VmDescribeRequested({ vm }), 'request')) as Awaited<ReturnType<Fleet['describe']>>;
+  }
+
+  async isUp(vm: string): Promise<boolean> {
+    return (await this.describe(vm))?.console.includes(GUEST_UP) ?? false;
   }
 
   async runOf(vm: string): Promise<string | null> {

@@ -48,6 +48,7 @@ export async function openManager({ data, hypervisor: name, accelerator, log }: 
     machines: () => records.all().filter(({ state }) => state !== 'absent'),
     stop: async () => {
       await bus.stop();
+      await records.close();
       host?.close();
     },
   };
