@@ -87,10 +87,22 @@ class ManagerProcess {
   constructor(
     data: string,
     hypervisor: Hypervisor['name'],
+    accelerator: Accelerator,
     after: number,
     onEvent: (position: number, event: Event) => void,
   ) {
-    const args = [jiti, program, '--data', data, '--hypervisor', hypervisor, '--after', String(after)];
+    const args = [
+      jiti,
+      program,
+      '--data',
+      data,
+      '--hypervisor',
+      hypervisor,
+      '--accelerator',
+      accelerator,
+      '--after',
+      String(after),
+    ];
     this.child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.exited = new Promise((resolve) => this.child.once('exit', resolve));
     this.ready = new Promise((resolve, reject) => {
@@ -134,15 +146,18 @@ class ManagerProcess {
 
 export interface FleetOptions {
   readonly hypervisor: Hypervisor['name'];
+  readonly accelerator: Accelerator;
   readonly out: NodeJS.WriteStream;
 }
 
+type Accelerator = 'auto' | 'kvm' | 'tcg';
+
 /** Runs it all. Resolves with what went wrong: nothing, when every end was the right one. */
-export async function runFleet({ hypervisor, out }: FleetOptions): Promise<readonly string[]> {
+export async function runFleet({ hypervisor, accelerator, out }: FleetOptions): Promise<readonly string[]> {
   const data = await mkdtemp(join(tmpdir(), 'carillon-vms-'));
   const world = hypervisor === 'qemu' ? qemuWorld(data) : simulatedWorld(data);
   const table = createTable(out);
-  const fleet = new Fleet(data, hypervisor, world, table);
+  const fleet = new Fleet(data, hypervisor, accelerator, world, table);
   const interrupted = (): void => fleet.interrupt();
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
@@ -163,6 +178,7 @@ const machines = ['cache-1', 'db-1', 'web-1'] as const;
 class Fleet {
   readonly data: string;
   readonly hypervisor: Hypervisor['name'];
+  readonly accelerator: Accelerator;
   readonly world: World;
   readonly table: Table;
   readonly problems: string[] = [];
@@ -171,7 +187,8 @@ class Fleet {
   position = 0;
   isInterrupted = false;
 
-  constructor(data: string, hypervisor: Hypervisor['name'], world: World, table: Table) {
+  constructor(data: string, hypervisor: Hypervisor['name'], accelerator: Accelerator, world: World, table: Table) {
+    this.accelerator = accelerator;
     this.data = data;
     this.hypervisor = hypervisor;
     this.world = world;
@@ -180,7 +197,7 @@ class Fleet {
   }
 
   startManager(): ManagerProcess {
-    return new ManagerProcess(this.data, this.hypervisor, this.position, (position, event) => {
+    return new ManagerProcess(this.data, this.hypervisor, this.accelerator, this.position, (position, event) => {
       this.position = position;
       this.events.push(event);
       this.show(event);

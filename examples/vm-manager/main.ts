@@ -7,12 +7,14 @@ const USAGE = `npm run example:vms [-- options]
 
   (none)           a fleet of three on QEMU; on the simulated hypervisor where there is no QEMU
   --simulated      the same on the simulated hypervisor
+  --accelerator kvm|tcg    how QEMU runs; else KVM where /dev/kvm can be used
   --machines <n> --requests <m> --simulated
                    many requests for many machines, with the time and the memory they take`;
 
 const { values } = parseArgs({
   options: {
     simulated: { type: 'boolean', default: false },
+    accelerator: { type: 'string', default: 'auto' },
     machines: { type: 'string' },
     requests: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -20,7 +22,8 @@ const { values } = parseArgs({
 });
 
 async function main(): Promise<readonly string[]> {
-  const { simulated, machines, requests } = values;
+  const { simulated, machines, requests, accelerator } = values;
+  if (accelerator !== 'auto' && accelerator !== 'kvm' && accelerator !== 'tcg') return [USAGE];
   const many = machines !== undefined || requests !== undefined;
   if (many) {
     const counts = [Number(machines), Number(requests)] as const;
@@ -32,7 +35,11 @@ async function main(): Promise<readonly string[]> {
     console.log(`There is no ${missing.join(' and no ')} here, so the machines are simulated.`);
     console.log('For real ones: apt-get install qemu-system-x86 qemu-utils\n');
   }
-  return runFleet({ hypervisor: simulated || missing.length > 0 ? 'simulated' : 'qemu', out: process.stdout });
+  return runFleet({
+    hypervisor: simulated || missing.length > 0 ? 'simulated' : 'qemu',
+    accelerator,
+    out: process.stdout,
+  });
 }
 
 if (values.help) console.log(USAGE);

@@ -35,15 +35,21 @@ const log: Logger = {
 };
 
 const { values } = parseArgs({
-  options: { data: { type: 'string' }, hypervisor: { type: 'string' }, after: { type: 'string', default: '0' } },
+  options: {
+    data: { type: 'string', default: '' },
+    hypervisor: { type: 'string' },
+    accelerator: { type: 'string', default: 'auto' },
+    after: { type: 'string', default: '0' },
+  },
 });
-const { data, hypervisor, after } = values;
-if (data === undefined || (hypervisor !== 'qemu' && hypervisor !== 'simulated')) {
-  throw new Error('usage: manager-process.ts --data <folder> --hypervisor qemu|simulated [--after <position>]');
+const { data, hypervisor, accelerator, after } = values;
+if (hypervisor !== 'qemu' && hypervisor !== 'simulated') throw new Error('--hypervisor is qemu or simulated');
+if (accelerator !== 'auto' && accelerator !== 'kvm' && accelerator !== 'tcg') {
+  throw new Error('--accelerator is auto, kvm or tcg');
 }
 
 const tell = (told: Told): void => void process.send?.(told);
-const manager = await openManager({ data, hypervisor, log });
+const manager = await openManager({ data, hypervisor, accelerator, log });
 
 async function answer({ how, type, data: given }: Asked): Promise<unknown> {
   const definition = definitions.find((one) => one.type === type);

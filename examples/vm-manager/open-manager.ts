@@ -13,6 +13,8 @@ export interface ManagerOptions {
   readonly data: string;
   readonly hypervisor: Hypervisor['name'];
   readonly accelerator?: QemuOptions['accelerator'];
+  /** Machines worked on at once. Default 16. */
+  readonly concurrency?: number;
   readonly log?: Logger;
 }
 
@@ -29,7 +31,13 @@ export interface OpenManager {
 export const simulatedFolder = (data: string): string => join(data, 'simulated');
 
 /** The whole manager in this process: a bus on the disk, the two modules, a hypervisor. */
-export async function openManager({ data, hypervisor: name, accelerator, log }: ManagerOptions): Promise<OpenManager> {
+export async function openManager({
+  data,
+  hypervisor: name,
+  accelerator,
+  concurrency,
+  log,
+}: ManagerOptions): Promise<OpenManager> {
   const folder = resolve(data);
   const host = name === 'simulated' ? new SimulatedHost({ directory: simulatedFolder(folder) }) : undefined;
   const hypervisor = host
@@ -39,7 +47,10 @@ export async function openManager({ data, hypervisor: name, accelerator, log }: 
   const records = await recordsInFolder(join(folder, 'records'), Date.now());
   const bus = await createBus({
     engine: sqlite(join(folder, 'events')),
-    modules: [machines({ hypervisor, records }), inventory({ hypervisor, records })],
+    modules: [
+      machines({ hypervisor, records, ...(concurrency && { concurrency }) }),
+      inventory({ hypervisor, records }),
+    ],
     ...(log && { log }),
   });
   return {
