@@ -572,7 +572,11 @@ export const g2: readonly ConformanceCase[] = [
       same([handled.length, new Set(handled).size], [published + 40, published + 40], 'events handled, each once');
       const tried = there.ids().filter((id) => id.startsWith('cut'));
       const second = here.calls.filter(({ attempt }) => attempt > 1).map(({ id }) => id);
-      same(tried.filter((id) => !second.includes(id)), [], 'attempts cut short that were not counted');
+      same(
+        tried.filter((id) => !second.includes(id)),
+        [],
+        'attempts cut short that were not counted',
+      );
     },
     'shared',
   ),

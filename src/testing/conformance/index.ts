@@ -13,7 +13,14 @@ import { g7 } from './g7-dead-letters.ts';
 import { g8 } from './g8-sync.ts';
 import type { ConformanceCase } from './kit.ts';
 
-export { runCase, type ApplicationTransaction, type ConformanceCase, type EnginePlace, type EngineUnderTest, type Kit } from './kit.ts';
+export {
+  runCase,
+  type ApplicationTransaction,
+  type ConformanceCase,
+  type EnginePlace,
+  type EngineUnderTest,
+  type Kit,
+} from './kit.ts';
 
 /** A guarantee of the design, and the cases that stand for it. */
 export interface Guarantee {
