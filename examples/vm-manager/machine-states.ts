@@ -49,6 +49,9 @@ import type { MachineState, Verb } from './events.ts';
  * | delete: disks half removed         | doing delete                                   | removes the rest |
  * | after the record, before the commit| new state, `last` names the request            | publishes the same facts; nothing is done twice |
  *
+ * What a machine told may come again after a crash, when its acknowledgement was not on the disk yet, and then before the
+ * request that was being done: it is left alone (`doing` knows its place in the log).
+ *
  * A guest that shuts itself down while no manager listens cannot be told from a process that died: it is `crashed`.
  *
  * Should every attempt at a request take the manager with it, the request becomes a dead letter; the next event of the

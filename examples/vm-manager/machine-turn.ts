@@ -162,7 +162,7 @@ export class MachineTurn {
         // Disks half removed are of no use: what was begun is brought to its end.
         await hypervisor.removeDisks(vm);
         this.record = absent(vm);
-        this.facts.push(VmDeleted({ vm, request: doing.request }, { id: `${doing.request}.done` }));
+        this.facts.push(VmDeleted({ vm, request: doing.request }, { id: givenUp(doing.request) }));
         return;
       default:
         // The others leave a machine that looking can tell.
@@ -181,7 +181,7 @@ export class MachineTurn {
     const make = definition as unknown as (typeof VmFailed)['start'];
     const told = { ...reason, message: reason.message.slice(0, 2000) };
     this.facts.push(
-      make({ vm: this.vm, request, state: this.record.state, reason: told }, { id: `${request}.failed` }) as Event,
+      make({ vm: this.vm, request, state: this.record.state, reason: told }, { id: givenUp(request) }) as Event,
     );
   }
 
@@ -226,8 +226,10 @@ export class MachineTurn {
 
   /** What is about to be done, written before it is. */
   begin(verb: Verb, run?: string): Promise<void> {
+    const { context, event } = this;
     const facts = this.facts.map(kept);
-    return this.write({ doing: { request: this.event.id, verb, facts, ...(run === undefined ? {} : { run }) } });
+    const doing = { request: event.id, position: context.position, verb, facts };
+    return this.write({ doing: run === undefined ? doing : { ...doing, run } });
   }
 
   async failedFor(error: string): Promise<void> {
@@ -388,6 +390,12 @@ export class MachineTurn {
     return outcome ?? undefined;
   }
 }
+
+/**
+ * The id of the fact that tells how a request ended that was not carried out. There are two occasions to tell it, the next
+ * turn of the machine and the news that the request is a dead letter; one id makes it one fact.
+ */
+export const givenUp = (request: string): string => `${request}.given-up`;
 
 const kept = ({ id, type, data }: Event): FactRecord => ({ id, type, data });
 

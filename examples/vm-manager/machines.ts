@@ -23,7 +23,7 @@ import {
 import { hostRest } from './host-rest.ts';
 import type { Hypervisor, Told } from './hypervisor.ts';
 import { settled } from './machine-states.ts';
-import { type Manager, MachineTurn, remade, verbOf } from './machine-turn.ts';
+import { givenUp, type Manager, MachineTurn, remade, verbOf } from './machine-turn.ts';
 import type { MachineRecord, Records } from './records.ts';
 
 export interface MachinesOptions {
@@ -116,12 +116,17 @@ async function turn(
   event: Event<{ readonly vm: string }>,
   context: HandlerContext,
 ): Promise<Outcome | undefined> {
-  const { last } = manager.records.get(event.data.vm);
+  const { last, doing } = manager.records.get(event.data.vm);
   const { id } = event;
   // Done already, and not acknowledged: the facts were not published either.
   if (last && (last.event === id || (VmRequestDied.is(event) && last.event === event.data.request))) {
     for (const fact of remade(last.facts)) context.publish(fact);
     return (last.outcome as Outcome | null) ?? undefined;
+  }
+  // It came before what is being done, and again after a crash: its acknowledgement was not on the disk yet.
+  if (doing !== null && context.position < doing.position) {
+    if (verbOf(event) === undefined) return undefined;
+    throw new Error(`${event.data.vm} is in the middle of a later request`);
   }
   if (GuestShutdown.is(event)) {
     // Its end is told next; what it means is known from now on.
@@ -135,8 +140,7 @@ async function turn(
   if (verb !== undefined) return one.end(await one.act(verb));
   if (VmRequestDied.is(event)) {
     const { verb: of, request, message } = event.data;
-    if (!one.facts.some(({ id: told }) => told === `${request}.failed`))
-      one.fail(of, request, { code: 'host', message });
+    if (!one.facts.some(({ id: told }) => told === givenUp(request))) one.fail(of, request, { code: 'host', message });
   }
   return one.end(null);
 }

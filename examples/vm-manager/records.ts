@@ -23,12 +23,13 @@ const record = z.object({
   /** The life at hand; null without a process. */
   run: z.uuid().nullable(),
   /**
-   * What is being done, for which request. `facts`: what was found on the way and is yet to be told. `error`: how the last
+   * What is being done, for which request, at which place in the log. `facts`: what was found on the way and is yet to be told. `error`: how the last
    * attempt failed.
    */
   doing: z
     .object({
       request: z.string(),
+      position: z.number(),
       verb: z.enum(verbs),
       facts: z.array(fact),
       run: z.uuid().optional(),
