@@ -21,6 +21,7 @@ const suites = [
     against: (files) => `the source in src/: ${files.map((file) => basename(file, '.test.ts')).join(', ')}`,
   },
   { name: 'property', folder: join('test', 'property'), against: () => 'the source in src/, by random histories' },
+  { name: 'examples', folder: 'examples', against: () => 'the source in src/, and the built package in dist/' },
   { name: 'e2e', folder: join('test', 'e2e'), against: () => 'the built package in dist/, as real processes' },
 ];
 

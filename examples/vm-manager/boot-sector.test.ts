@@ -33,8 +33,8 @@ it('jumps to the beginning of an instruction, the one that its comment names', (
     const operand = Buffer.from(bytes.slice(1));
     const offset = operand.length === 2 ? operand.readInt16LE() : operand.readInt8();
     const target = at + bytes.length + offset;
-    expect(starts.has(target), `0x${at.toString(16)}: ${text}`).toBe(true);
-    expect(labels.get(name), text).toBe(target);
+    expect([text, starts.has(target)]).toEqual([text, true]);
+    expect([text, labels.get(name)]).toEqual([text, target]);
   }
   expect(jumps).toBe(7);
 });

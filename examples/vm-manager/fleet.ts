@@ -394,7 +394,13 @@ class Fleet {
   show({ type, subject, data }: Event): void {
     const vm = subject;
     if (vm === undefined || type.startsWith('vm.guest.') || type === 'vm.reconcile.requested') return;
-    const { state, by, reason, now, atNextStart } = data as { [field: string]: unknown };
+    const { state, by, reason, now, atNextStart } = data as {
+      state?: string;
+      by?: string;
+      reason?: { code: string };
+      now?: string[];
+      atNextStart?: string[];
+    };
     const row = this.rows.get(vm) ?? { state: 'absent', cpus: '', memory: '' };
     const after = stateTold[type] ?? row.state;
     const asked =
@@ -404,14 +410,14 @@ class Fleet {
     if (change) this.changes.set(vm, change);
     if (type === 'vm.configured') {
       const { cpus, memoryMiB } = this.changes.get(vm) ?? {};
-      if (cpus !== undefined && (now as string[]).includes('cpus')) row.cpus = String(cpus);
-      if (memoryMiB !== undefined && (now as string[]).includes('memoryMiB')) row.memory = `${memoryMiB} MiB`;
+      if (cpus !== undefined && now?.includes('cpus')) row.cpus = String(cpus);
+      if (memoryMiB !== undefined && now?.includes('memoryMiB')) row.memory = `${memoryMiB} MiB`;
     }
     const details = [
-      by && `by ${String(by)}`,
-      reason && `${(reason as { code: string }).code} while ${String(state)}`,
-      Array.isArray(now) && now.length > 0 && `now: ${now.join(', ')}`,
-      Array.isArray(atNextStart) && atNextStart.length > 0 && `at next start: ${atNextStart.join(', ')}`,
+      by && `by ${by}`,
+      reason && `${reason.code} while ${state}`,
+      now?.length && `now: ${now.join(', ')}`,
+      atNextStart?.length && `at next start: ${atNextStart.join(', ')}`,
     ].filter(Boolean);
     this.rows.set(vm, { ...row, state: after });
     this.table.row({ ...row, vm, state: after, last: [type, ...details].join(' ') });

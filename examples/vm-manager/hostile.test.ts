@@ -49,15 +49,14 @@ async function begin(): Promise<{ manager: OpenManager; data: string }> {
   return { manager, data };
 }
 
-/** The code of what is thrown, which must be of the catalogue. */
+/** The code of what is thrown, which must be of the catalogue and say it in few words. */
 async function codeOf(act: () => unknown): Promise<string> {
   try {
     await act();
   } catch (error) {
     if (!isCarillonError(error)) throw error;
-    expect(Object.keys(catalogue)).toContain(error.code);
-    expect(error.message.length).toBeLessThan(10_000);
-    return error.code;
+    if (!Object.hasOwn(catalogue, error.code)) return `${error.code}, which is not in the catalogue`;
+    return error.message.length < 10_000 ? error.code : `${error.code}, in ${error.message.length} characters`;
   }
   return 'nothing was refused';
 }
@@ -111,7 +110,7 @@ describe('what is hostile is refused with an error of the catalogue', () => {
     ['a disk without end', { disks: [{ name: 'a', sizeMiB: 1e12 }] }],
     ['many disks', { disks: Array.from({ length: 9 }, (_, index) => ({ name: `d${index}`, sizeMiB: 1 })) }],
   ])('as a configuration: %s', async (_what, change) => {
-    expect(await codeOf(() => VmConfigureRequested({ vm: 'a', change } as never))).toBe('CARILLON_DATA_INVALID');
+    expect(await codeOf(() => VmConfigureRequested({ vm: 'a', change }))).toBe('CARILLON_DATA_INVALID');
   });
 
   it('also when it comes raw, past the definitions; and nothing is stored or made', async () => {

@@ -18,7 +18,7 @@ export interface Told {
  * hypervisor object, and the process it is in: another one finds them again by name and run.
  *
  * Calls about one machine come one at a time; calls about several at once. What is said to be repeatable ends the same
- * when it is done again after a crash. Every call ends within a bounded time. What goes wrong is a {@link HypervisorError}.
+ * when it is done again after a crash. Every call ends within a bounded time. What goes wrong is a `HypervisorError`.
  */
 export interface Hypervisor {
   readonly name: 'qemu' | 'simulated';
@@ -57,20 +57,4 @@ export interface Hypervisor {
   listen(listener: (told: Told) => void): void;
   /** Lets go of the machines, which go on. */
   close(): Promise<void>;
-}
-
-/**
- * `refused`: what was asked for cannot be had, now or later. `host`: the host would not or could not; trying again may
- * help. `unresponsive`: the machine's process is there and does not answer; trying again may help.
- */
-export type HypervisorErrorCode = 'refused' | 'host' | 'unresponsive';
-
-export class HypervisorError extends Error {
-  readonly code: HypervisorErrorCode;
-
-  constructor(code: HypervisorErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = 'HypervisorError';
-    this.code = code;
-  }
 }

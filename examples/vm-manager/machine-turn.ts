@@ -26,7 +26,8 @@ import {
   VmWasReset,
 } from './events.ts';
 import type { HostRest } from './host-rest.ts';
-import { type Hypervisor, HypervisorError } from './hypervisor.ts';
+import type { Hypervisor } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 import { isLegal, type Power, settled, stateAfter } from './machine-states.ts';
 import { absent, type FactRecord, type MachineRecord, type Records } from './records.ts';
 
@@ -180,9 +181,7 @@ export class MachineTurn {
     const definition: AnyEventDefinition = VmFailed[verb];
     const make = definition as unknown as (typeof VmFailed)['start'];
     const told = { ...reason, message: reason.message.slice(0, 2000) };
-    this.facts.push(
-      make({ vm: this.vm, request, state: this.record.state, reason: told }, { id: givenUp(request) }) as Event,
-    );
+    this.facts.push(make({ vm: this.vm, request, state: this.record.state, reason: told }, { id: givenUp(request) }));
   }
 
   change(change: Partial<MachineRecord>): void {
@@ -360,7 +359,7 @@ export class MachineTurn {
     const configured = { now, atNextStart: asked.filter((field) => !taken.includes(field)) };
     const changed = Object.fromEntries(taken.map((field) => [field, to[field]]));
     return {
-      change: { config: to, live: live && ({ ...live, ...changed } as MachineConfig) },
+      change: { config: to, live: live && { ...live, ...changed } },
       fact: (base, attributes) => VmConfigured({ ...base, ...configured }, attributes),
       answer: { configured },
     };

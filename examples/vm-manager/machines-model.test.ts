@@ -29,7 +29,7 @@ type Vm = (typeof vms)[number];
 const requestOf: Readonly<Record<Verb, (vm: Vm, choice: number) => Event>> = {
   create: (vm, choice) => VmCreateRequested({ vm, config: { onCrash: choice % 3 === 0 ? 'restart' : 'leave' } }),
   start: (vm) => VmStartRequested({ vm }),
-  stop: (vm, choice) => VmStopRequested({ vm, deadlineMs: [0, 1500, 10_000][choice % 3] as number }),
+  stop: (vm, choice) => VmStopRequested({ vm, deadlineMs: [0, 1500, 10_000][choice % 3] }),
   pause: (vm) => VmPauseRequested({ vm }),
   resume: (vm) => VmResumeRequested({ vm }),
   reset: (vm) => VmResetRequested({ vm }),
@@ -76,7 +76,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('fail'), starts: fc.integer({ min: 1, max: 8 }) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('pass'), ms: fc.constantFrom(0, 0, 250, 2000) }) },
-) as fc.Arbitrary<Step>;
+);
 
 /** Not waited for: the manager may die before it is durable, and then it never was asked. */
 function ask(manager: SimulatedManager, { vm: name, verb, choice }: Asked): void {
@@ -141,7 +141,7 @@ function told(facts: readonly Event[]): MachineState {
 const shown = (events: readonly Event[]): string =>
   events.map(({ id, type, data }) => `${type} ${id} ${JSON.stringify(data)}`).join('\n');
 
-async function judge({ host, records, log }: SimulatedManager): Promise<void> {
+async function expectConsistent({ host, records, log }: SimulatedManager): Promise<void> {
   expect(host.doubled, 'starts of what had a process').toBe(0);
   const events = await log();
   for (const name of vms) {
@@ -169,7 +169,7 @@ async function judge({ host, records, log }: SimulatedManager): Promise<void> {
 const QUIET_MS = 90_000;
 
 it('ends consistent whatever is asked, happens and dies', { timeout: 300_000 }, async () => {
-  await fc.assert(
+  const outcome = await fc.check(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
       const manager = await simulatedManager({ deaf: (name) => name === 'c' });
       try {
@@ -184,11 +184,12 @@ it('ends consistent whatever is asked, happens and dies', { timeout: 300_000 }, 
           if (manager.dead) await manager.start();
           await manager.pass(QUIET_MS);
         } while (manager.dead);
-        await judge(manager);
+        await expectConsistent(manager);
       } finally {
         await manager.stop();
       }
     }),
     { numRuns: Number(process.env['CARILLON_MODEL_RUNS'] ?? 100) },
   );
+  expect(outcome.failed, fc.defaultReportMessage(outcome)).toBe(false);
 });

@@ -105,8 +105,10 @@ describe('the state machine', () => {
         data,
       } as const;
       const outcome = await ask(manager, event as DefinedEvent<unknown, string, Outcome>);
-      if (isLegal(verb, state)) expect(outcome).toMatchObject({ done: true, state: stateAfter(verb, state) });
-      else expect(outcome).toMatchObject({ done: false, state, reason: { code: 'illegal' } });
+      const expected = isLegal(verb, state)
+        ? { done: true, state: stateAfter(verb, state) }
+        : { done: false, state, reason: { code: 'illegal' } };
+      expect(outcome).toMatchObject(expected);
       const [fact, ...more] = (await manager.log()).filter(
         (one) => (one.data as { request?: unknown }).request === 'asked',
       );
@@ -194,6 +196,8 @@ describe('stop', () => {
     await manager.test.settle();
     expect([stateOf(manager), manager.records.get('b').state]).toEqual(['running', 'running']);
     expect(await ask(manager, VmDescribeRequested({ vm: 'a' }))).toMatchObject({ state: 'running' });
+    await manager.pass(70_000);
+    expect(stateOf(manager)).toBe('stopped');
   });
 });
 

@@ -1,5 +1,5 @@
 import { deflateSync } from 'node:zlib';
-import { HypervisorError } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 
 /** A screen, as a PNG. */
 export interface Picture {

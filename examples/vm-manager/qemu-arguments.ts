@@ -73,25 +73,20 @@ export interface QemuMachine {
 export function qemuArguments(places: Places, { vm, run, config, accelerator }: QemuMachine): string[] {
   const disks = ['boot', ...config.disks.map(({ name }) => name)];
   return [
-    ...['-no-user-config', '-nodefaults'],
-    ...['-name', `guest=${vm}`, '-uuid', run],
-    ...['-machine', 'pc', '-accel', accelerator],
-    ...['-m', `size=${config.memoryMiB}M,slots=${SLOTS},maxmem=${MEMORY_ROOM_MIB}M`],
-    ...['-smp', `cpus=${config.cpus},sockets=1,cores=${CPUS_MAX},threads=1,maxcpus=${CPUS_MAX}`],
-    ...['-display', 'none', '-device', 'VGA'],
-    ...disks.flatMap((disk) => ['-blockdev', JSON.stringify(blockNode(places, vm, disk))]),
-    ...['-device', 'ide-hd,id=boot,drive=boot,bootindex=0'],
-    ...config.disks.flatMap(({ name }) => ['-device', `virtio-blk-pci,id=disk-${name},drive=${nodeOf(name)}`]),
-    ...(config.network === 'user'
+    ['-no-user-config', '-nodefaults'],
+    ['-name', `guest=${vm}`, '-uuid', run],
+    ['-machine', 'pc', '-accel', accelerator],
+    ['-m', `size=${config.memoryMiB}M,slots=${SLOTS},maxmem=${MEMORY_ROOM_MIB}M`],
+    ['-smp', `cpus=${config.cpus},sockets=1,cores=${CPUS_MAX},threads=1,maxcpus=${CPUS_MAX}`],
+    ['-display', 'none', '-device', 'VGA'],
+    disks.flatMap((disk) => ['-blockdev', JSON.stringify(blockNode(places, vm, disk))]),
+    ['-device', 'ide-hd,id=boot,drive=boot,bootindex=0'],
+    config.disks.flatMap(({ name }) => ['-device', `virtio-blk-pci,id=disk-${name},drive=${nodeOf(name)}`]),
+    config.network === 'user'
       ? ['-netdev', 'user,id=net,restrict=on', '-device', 'virtio-net-pci,id=nic,netdev=net']
-      : []),
-    ...['-chardev', `ringbuf,id=serial,size=${SERIAL_BYTES}`, '-serial', 'chardev:serial'],
-    ...[
-      '-chardev',
-      `socket,id=qmp,path=${socketOf(places, vm)},server=on,wait=off`,
-      '-mon',
-      'chardev=qmp,mode=control',
-    ],
-    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
-  ];
+      : [],
+    ['-chardev', `ringbuf,id=serial,size=${SERIAL_BYTES}`, '-serial', 'chardev:serial'],
+    ['-chardev', `socket,id=qmp,path=${socketOf(places, vm)},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control'],
+    ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+  ].flat();
 }

@@ -17,7 +17,8 @@ import { join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bootSector } from './boot-sector.ts';
 import { changedFields, type ConfigField, type MachineConfig } from './config.ts';
-import { type Hypervisor, HypervisorError, type Told } from './hypervisor.ts';
+import type { Hypervisor, Told } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 import type { Power } from './machine-states.ts';
 import { type Picture, pictureOf, PPM_BYTES_MAX } from './picture.ts';
 import {

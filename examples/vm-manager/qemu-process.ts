@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { HypervisorError } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 
 /** Processes outlive those who started them, so one is known by what it was started with: `-uuid`, and the run's id. */
 

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
-import { HypervisorError } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 
 /**
  * A client of QEMU's control protocol: one JSON object a line, over a socket of the file system

@@ -97,7 +97,7 @@ describe('records in a folder', () => {
     await records.write(record('a'));
     // The handle is closed under its owner, as a disk that goes away does it.
     await (records as unknown as { file: { close(): Promise<void> } }).file.close();
-    await expect(records.write(record('a', { state: 'crashed' }))).rejects.toThrow();
+    await expect(records.write(record('a', { state: 'crashed' }))).rejects.toMatchObject({ code: 'EBADF' });
     expect(records.get('a').state).toBe('stopped');
     await records.write(record('b'));
     await records.close();

@@ -156,8 +156,8 @@ class JournalRecords implements Records {
     this.folder = folder;
     this.kept = kept;
     const memory = recordsInMemory(kept);
-    this.get = memory.get;
-    this.all = memory.all;
+    this.get = (vm) => memory.get(vm);
+    this.all = () => memory.all();
   }
 
   write(next: MachineRecord): Promise<void> {
@@ -173,7 +173,7 @@ class JournalRecords implements Records {
       this.waiting = [];
       try {
         if (!this.file || this.lines > Math.max(LINES_MIN, this.kept.size * LINES_EACH)) await this.rewrite();
-        const file = this.file as FileHandle | undefined;
+        const file = this.file;
         await file?.appendFile(batch.map(({ next }) => `${JSON.stringify(next)}\n`).join(''));
         await file?.datasync();
         this.lines += batch.length;

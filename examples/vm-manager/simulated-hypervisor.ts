@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from 'carillon';
 import { GUEST_DOWN, GUEST_UP } from './boot-sector.ts';
 import { changedFields, type ConfigField, type MachineConfig } from './config.ts';
-import { type Hypervisor, HypervisorError, type Told } from './hypervisor.ts';
+import type { Hypervisor, Told } from './hypervisor.ts';
+import { HypervisorError } from './hypervisor-error.ts';
 import type { Power } from './machine-states.ts';
 import { type Picture, pictureOf } from './picture.ts';
 

@@ -1,4 +1,4 @@
-import type { Clock, Event, Module } from 'carillon';
+import type { Event, Module } from 'carillon';
 import { type FakeClock, fakeClock, testBus, type TestBus } from 'carillon/testing';
 import type { Hypervisor } from './hypervisor.ts';
 import { inventory } from './inventory.ts';
@@ -95,7 +95,7 @@ export async function simulatedManager({
 
   const modules = (of: Mortal): Module[] => {
     const parts = { hypervisor: of.wrap(simulatedHypervisor(host)), records: of.wrap(records) };
-    return [machines({ ...parts, concurrency, clock: clock as Clock }), inventory(parts)];
+    return [machines({ ...parts, concurrency, clock: clock }), inventory(parts)];
   };
   const start = async (): Promise<void> => {
     const left = test ? { memoryLog: test.crash(), startMs: test.clock.now() } : {};
