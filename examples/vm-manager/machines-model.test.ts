@@ -191,5 +191,5 @@ it('ends consistent whatever is asked, happens and dies', { timeout: 300_000 }, 
     }),
     { numRuns: Number(process.env['CARILLON_MODEL_RUNS'] ?? 100) },
   );
-  expect(outcome.failed, fc.defaultReportMessage(outcome)).toBe(false);
+  expect(fc.defaultReportMessage(outcome)).toBeUndefined();
 });
