@@ -114,12 +114,14 @@ class QemuHypervisor implements Hypervisor {
 
   // Disks.
 
-  async createDisks(vm: string, config: MachineConfig, image: string | undefined): Promise<void> {
-    const folder = folderOf(this.places, vm);
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { mode: 0o700 });
-    await this.createBootDisk(vm, image);
-    for (const { name, sizeMiB } of config.disks) await this.createDisk(vm, name, sizeMiB);
+  createDisks(vm: string, config: MachineConfig, image: string | undefined): Promise<void> {
+    return orHost(async () => {
+      const folder = folderOf(this.places, vm);
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(folder, { mode: 0o700 });
+      await this.createBootDisk(vm, image);
+      for (const { name, sizeMiB } of config.disks) await this.createDisk(vm, name, sizeMiB);
+    });
   }
 
   async createBootDisk(vm: string, image: string | undefined): Promise<void> {
@@ -172,55 +174,66 @@ class QemuHypervisor implements Hypervisor {
     for (const { name, sizeMiB } of config.disks) await this.createDisk(vm, name, sizeMiB);
   }
 
-  async removeDisks(vm: string): Promise<void> {
-    await rm(folderOf(this.places, vm), { recursive: true, force: true });
-    await rm(socketOf(this.places, vm), { force: true });
+  removeDisks(vm: string): Promise<void> {
+    return orHost(async () => {
+      await rm(folderOf(this.places, vm), { recursive: true, force: true });
+      await rm(socketOf(this.places, vm), { force: true });
+    });
   }
 
-  async changeDisks(vm: string, from: MachineConfig, to: MachineConfig, live: MachineConfig | null): Promise<void> {
-    for (const { name, sizeMiB } of to.disks) {
-      const before = [...from.disks, ...(live?.disks ?? [])].find((disk) => disk.name === name);
-      if (before !== undefined && before.sizeMiB !== sizeMiB) {
-        throw new HypervisorError('refused', `the disk ${name} has ${before.sizeMiB} MiB; its size cannot be changed`);
+  changeDisks(vm: string, from: MachineConfig, to: MachineConfig, live: MachineConfig | null): Promise<void> {
+    return orHost(async () => {
+      for (const { name, sizeMiB } of to.disks) {
+        const before = [...from.disks, ...(live?.disks ?? [])].find((disk) => disk.name === name);
+        if (before !== undefined && before.sizeMiB !== sizeMiB) {
+          throw new HypervisorError(
+            'refused',
+            `the disk ${name} has ${before.sizeMiB} MiB; its size cannot be changed`,
+          );
+        }
+        await this.createDisk(vm, name, sizeMiB);
       }
-      await this.createDisk(vm, name, sizeMiB);
-    }
-    const kept = new Set([...to.disks, ...(live?.disks ?? [])].map(({ name }) => name));
-    for (const { name } of from.disks) if (!kept.has(name)) await rm(diskOf(this.places, vm, name), { force: true });
+      const kept = new Set([...to.disks, ...(live?.disks ?? [])].map(({ name }) => name));
+      for (const { name } of from.disks) if (!kept.has(name)) await rm(diskOf(this.places, vm, name), { force: true });
+    });
   }
 
-  async snapshot(vm: string, run: string | null, name: string): Promise<void> {
-    if (run === null) {
-      const disk = diskOf(this.places, vm, 'boot');
-      const listed: unknown = JSON.parse(await qemuImg(['info', '--output=json', '-f', 'qcow2', disk], false));
-      if (asObjects(asObject(listed)?.['snapshots']).some((one) => one['name'] === name)) return;
-      await qemuImg(['snapshot', '-q', '-c', name, disk], false);
-      return;
-    }
-    const nodes = asObjects(await this.execute(vm, run, 'query-named-block-nodes', {}));
-    const image = asObject(nodes.find((node) => node['node-name'] === nodeOf('boot'))?.['image']);
-    if (asObjects(image?.['snapshots']).some((one) => one['name'] === name)) return;
-    await this.execute(vm, run, 'blockdev-snapshot-internal-sync', { device: nodeOf('boot'), name });
+  snapshot(vm: string, run: string | null, name: string): Promise<void> {
+    return orHost(async () => {
+      if (run === null) {
+        const disk = diskOf(this.places, vm, 'boot');
+        const listed: unknown = JSON.parse(await qemuImg(['info', '--output=json', '-f', 'qcow2', disk], false));
+        if (asObjects(asObject(listed)?.['snapshots']).some((one) => one['name'] === name)) return;
+        await qemuImg(['snapshot', '-q', '-c', name, disk], false);
+        return;
+      }
+      const nodes = asObjects(await this.execute(vm, run, 'query-named-block-nodes', {}));
+      const image = asObject(nodes.find((node) => node['node-name'] === nodeOf('boot'))?.['image']);
+      if (asObjects(image?.['snapshots']).some((one) => one['name'] === name)) return;
+      await this.execute(vm, run, 'blockdev-snapshot-internal-sync', { device: nodeOf('boot'), name });
+    });
   }
 
   // Life.
 
-  async start(vm: string, run: string, config: MachineConfig): Promise<void> {
-    await this.keepOnly(vm, config);
-    // What a killed QEMU left; nobody listens at it, or `look` would have found a machine.
-    await rm(socketOf(this.places, vm), { force: true });
-    const args = qemuArguments(this.places, { vm, run, config, accelerator: await this.accelerator() });
-    const child = startDetached(PROGRAM, args);
-    const controller = new AbortController();
-    try {
-      await Promise.race([child.failed, this.whenAnswering(vm, run, controller.signal)]);
-    } catch (error) {
-      await this.kill(vm, run);
-      throw error;
-    } finally {
-      controller.abort();
-      child.release();
-    }
+  start(vm: string, run: string, config: MachineConfig): Promise<void> {
+    return orHost(async () => {
+      await this.keepOnly(vm, config);
+      // What a killed QEMU left; nobody listens at it, or `look` would have found a machine.
+      await rm(socketOf(this.places, vm), { force: true });
+      const args = qemuArguments(this.places, { vm, run, config, accelerator: await this.accelerator() });
+      const child = startDetached(PROGRAM, args);
+      const controller = new AbortController();
+      try {
+        await Promise.race([child.failed, this.whenAnswering(vm, run, controller.signal)]);
+      } catch (error) {
+        await this.kill(vm, run);
+        throw error;
+      } finally {
+        controller.abort();
+        child.release();
+      }
+    });
   }
 
   async whenAnswering(vm: string, run: string, signal: AbortSignal): Promise<void> {
@@ -464,33 +477,38 @@ class QemuHypervisor implements Hypervisor {
 
   // Looking at it.
 
-  async console(vm: string, run: string | null): Promise<string> {
-    const file = join(folderOf(this.places, vm), 'console.log');
-    if (run !== null) {
-      const read = await this.execute(vm, run, 'ringbuf-read', {
-        device: 'serial',
-        size: SERIAL_BYTES,
-        format: 'base64',
-      });
-      const bytes = Buffer.from(typeof read === 'string' ? read : '', 'base64');
-      // Reading takes it out of the ring, so it is kept here.
-      if (bytes.length > 0) await appendFile(file, bytes, { mode: 0o600 });
-    }
-    const kept = existsSync(file) ? await readFile(file) : Buffer.alloc(0);
-    const last = kept.subarray(-CONSOLE_BYTES_MAX);
-    if (kept.length > 2 * CONSOLE_BYTES_MAX) await writeFile(file, last, { mode: 0o600 });
-    return last.toString('utf8');
+  console(vm: string, run: string | null): Promise<string> {
+    return orHost(async () => {
+      const file = join(folderOf(this.places, vm), 'console.log');
+      if (run !== null) {
+        const read = await this.execute(vm, run, 'ringbuf-read', {
+          device: 'serial',
+          size: SERIAL_BYTES,
+          format: 'base64',
+        });
+        const bytes = Buffer.from(typeof read === 'string' ? read : '', 'base64');
+        // Reading takes it out of the ring, so it is kept here.
+        if (bytes.length > 0) await appendFile(file, bytes, { mode: 0o600 });
+      }
+      const kept = existsSync(file) ? await readFile(file) : Buffer.alloc(0);
+      const last = kept.subarray(-CONSOLE_BYTES_MAX);
+      if (kept.length > 2 * CONSOLE_BYTES_MAX) await writeFile(file, last, { mode: 0o600 });
+      return last.toString('utf8');
+    });
   }
 
-  async screenshot(vm: string, run: string): Promise<Picture> {
-    const file = join(folderOf(this.places, vm), 'screen.ppm');
-    await this.execute(vm, run, 'screendump', { filename: file });
-    try {
-      if ((await stat(file)).size > PPM_BYTES_MAX) throw new HypervisorError('refused', 'the screenshot is too large');
-      return pictureOf(await readFile(file));
-    } finally {
-      await rm(file, { force: true });
-    }
+  screenshot(vm: string, run: string): Promise<Picture> {
+    return orHost(async () => {
+      const file = join(folderOf(this.places, vm), 'screen.ppm');
+      await this.execute(vm, run, 'screendump', { filename: file });
+      try {
+        if ((await stat(file)).size > PPM_BYTES_MAX)
+          throw new HypervisorError('refused', 'the screenshot is too large');
+        return pictureOf(await readFile(file));
+      } finally {
+        await rm(file, { force: true });
+      }
+    });
   }
 
   close(): Promise<void> {
@@ -498,6 +516,16 @@ class QemuHypervisor implements Hypervisor {
     for (const { qmp } of this.attached.values()) qmp.close();
     this.attached.clear();
     return Promise.resolve();
+  }
+}
+
+/** What goes wrong with a file is the host's failure, like the rest. */
+async function orHost<Result>(act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    if (error instanceof HypervisorError) throw error;
+    throw new HypervisorError('host', error instanceof Error ? error.message : String(error), error);
   }
 }
 
