@@ -14,7 +14,7 @@ const IMAGE_PATH = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*
 export const NAME_LENGTH_MAX = 36;
 
 export const machineName: z.ZodString = z.string().max(NAME_LENGTH_MAX).regex(NAME);
-export const snapshotName: z.ZodString = machineName;
+export const snapshotName: z.ZodString = z.string().max(NAME_LENGTH_MAX).regex(NAME);
 
 export const MEMORY_MIB_MAX = 16_384;
 export const CPUS_MAX = 16;

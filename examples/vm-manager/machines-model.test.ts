@@ -165,6 +165,21 @@ async function expectConsistent({ host, records, log }: SimulatedManager): Promi
   }
 }
 
+/** What random sequences have found, rarely enough to be kept. */
+const found: Step[][] = [
+  // What a machine told comes again after a crash, before the stop that was being done: it is no news of that stop's end.
+  [
+    { do: 'die', vm: 'a', verb: 'create', choice: 0, calls: 3, when: 'before', times: 6 },
+    { do: 'happen', vm: 'a', what: 'resetItself' },
+    { do: 'ask', vm: 'a', verb: 'stop', choice: 0 },
+  ],
+  // A deletion that took the manager with it every time is finished by the next turn, and then is a dead letter too.
+  [
+    { do: 'ask', vm: 'b', verb: 'stop', choice: 0 },
+    { do: 'die', vm: 'b', verb: 'delete', choice: 0, calls: 0, when: 'after', times: 6 },
+  ],
+];
+
 /** Long enough for every retry, every rest of the host and every stop. */
 const QUIET_MS = 90_000;
 
@@ -189,7 +204,7 @@ it('ends consistent whatever is asked, happens and dies', { timeout: 300_000 }, 
         await manager.stop();
       }
     }),
-    { numRuns: Number(process.env['CARILLON_MODEL_RUNS'] ?? 100) },
+    { numRuns: Number(process.env['CARILLON_MODEL_RUNS'] ?? 100), examples: found.map((steps) => [steps]) },
   );
   expect(fc.defaultReportMessage(outcome)).toBeUndefined();
 });

@@ -179,6 +179,7 @@ describe('stop', () => {
       forced: true,
     });
     expect(manager.clock.now() - startedMs).toBeGreaterThanOrEqual(5_000);
+    expect(manager.host.running.has('a')).toBe(false);
     expect((await manager.log()).find(({ type }) => type === 'vm.stopped')?.data).toMatchObject({ by: 'force' });
   });
 

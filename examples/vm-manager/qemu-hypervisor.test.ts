@@ -1,13 +1,12 @@
-import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { machineConfig } from './config.ts';
 import { describeHypervisor, type HypervisorUnderTest } from './hypervisor-contract.ts';
 import { missingForQemu, qemuHypervisor } from './qemu-hypervisor.ts';
-import { processesOf, processOf, signalKill } from './qemu-process.ts';
+import { processesOf, processOf, qemuImg, signalKill } from './qemu-process.ts';
 
 const missing = await missingForQemu();
 
@@ -61,9 +60,8 @@ function registerQemu(): void {
       return { ...world, hypervisor: world.open(), images: join(world.data, 'images') };
     };
     const plain = machineConfig.parse({});
-    const image = (path: string, ...args: string[]): void => {
-      execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...args, path, '1M'], { stdio: 'pipe' });
-    };
+    const image = (path: string, ...args: string[]): Promise<string> =>
+      qemuImg(['create', '-q', '-f', 'qcow2', ...args, path, '1M'], false);
 
     it('stands in folders that only this user may enter', () => {
       const { data } = begin();
@@ -85,13 +83,13 @@ function registerQemu(): void {
       expect(words.filter((word) => /^-(mon|monitor|qmp|vnc|gdb|s|incoming)$/.test(word))).toEqual(['-mon']);
       expect(words).toContain('-nodefaults');
       // Seccomp filters are on in the process itself (2: SECCOMP_MODE_FILTER).
-      const status = execFileSync('cat', [`/proc/${found?.pid}/status`], { encoding: 'utf8' });
+      const status = readFileSync(`/proc/${found?.pid}/status`, 'utf8');
       expect(status).toMatch(/^Seccomp:\s+2$/m);
     });
 
     it('takes an image of the folder of images, and copies it', async () => {
       const { hypervisor, images } = begin();
-      image(join(images, 'good.qcow2'));
+      await image(join(images, 'good.qcow2'));
       writeFileSync(join(images, 'good.raw'), Buffer.alloc(1024));
       await hypervisor.createDisks('m-1', plain, 'good.qcow2');
       await hypervisor.createDisks('m-2', plain, 'good.raw');
@@ -103,9 +101,9 @@ function registerQemu(): void {
     it('refuses images that lead elsewhere', async () => {
       const { hypervisor, images, data } = begin();
       const outside = join(data, 'outside.qcow2');
-      image(outside);
-      image(join(images, 'backed.qcow2'), '-b', outside, '-F', 'qcow2');
-      image(join(images, 'external.qcow2'), '-o', `data_file=${join(data, 'data.raw')}`);
+      await image(outside);
+      await image(join(images, 'backed.qcow2'), '-b', outside, '-F', 'qcow2');
+      await image(join(images, 'external.qcow2'), '-o', `data_file=${join(data, 'data.raw')}`);
       symlinkSync(outside, join(images, 'link.qcow2'));
       symlinkSync(data, join(images, 'folder.raw'));
       // Not what its name says: never guessed from its content.
