@@ -138,9 +138,11 @@ class ManagerProcess {
     await this.exited;
   }
 
-  async stop(): Promise<void> {
+  /** Lets it stop by itself; whether it did, within the time of a step. */
+  async stop(): Promise<boolean> {
     this.child.disconnect();
-    await this.exited;
+    const stopped = await Promise.race([this.exited.then(() => true), sleep(STEP_MS, false, { ref: false })]);
+    return stopped && this.child.exitCode === 0;
   }
 }
 
@@ -307,7 +309,7 @@ class Fleet {
     await Promise.all(machines.map((vm) => this.done(VmDeleteRequested({ vm }), 'absent')));
     this.check('no machine is listed', await this.manager.ask(VmListRequested({}), 'request'), []);
     this.checkFacts();
-    await this.manager.stop();
+    this.check('the manager stops by itself', await this.manager.stop(), true);
   }
 
   /** Every request has come to one fact, and no more. */
