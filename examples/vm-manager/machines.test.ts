@@ -260,6 +260,27 @@ describe('what machines do by themselves', () => {
   });
 });
 
+describe('a machine that does not answer', () => {
+  it('fails what is asked of it, and keeps its state', async () => {
+    const manager = await running();
+    manager.host.fallSilent('a');
+    await expect(ask(manager, VmPauseRequested({ vm: 'a' }))).rejects.toMatchObject({
+      code: 'CARILLON_REQUEST_FAILED',
+    });
+    await manager.test.settle();
+    const failed = (await manager.log()).find(({ type }) => type === 'vm.pause.failed');
+    expect(failed?.data).toMatchObject({ state: 'running', reason: { code: 'host' } });
+    expect(stateOf(manager)).toBe('running');
+  });
+
+  it('can be stopped by force', async () => {
+    const manager = await running();
+    manager.host.fallSilent('a');
+    expect(await ask(manager, VmStopRequested({ vm: 'a' }))).toEqual({ done: true, state: 'stopped', forced: true });
+    expect(manager.host.running.has('a')).toBe(false);
+  });
+});
+
 describe('configure', () => {
   it('says what is changed now and what at the next start, which then has it', async () => {
     const manager = await running({}, { cpus: 4 });

@@ -87,6 +87,20 @@ function registerQemu(): void {
       expect(status).toMatch(/^Seccomp:\s+2$/m);
     });
 
+    it('knows a process that stands still from one that is gone, and can kill it', async () => {
+      const { hypervisor, processes } = begin();
+      const run = randomUUID();
+      await hypervisor.createDisks('m-1', plain, undefined);
+      await hypervisor.start('m-1', run, plain);
+      const pid = await processOf(run);
+      if (pid === undefined) throw new Error('there is no process');
+      process.kill(pid, 'SIGSTOP');
+      await expect(hypervisor.look('m-1', run)).rejects.toMatchObject({ code: 'unresponsive' });
+      await hypervisor.kill('m-1', run);
+      expect(await hypervisor.look('m-1', run)).toBe('gone');
+      expect(await processes(run)).toBe(0);
+    });
+
     it('takes an image of the folder of images, and copies it', async () => {
       const { hypervisor, images } = begin();
       await image(join(images, 'good.qcow2'));

@@ -62,6 +62,8 @@ export class SimulatedHost {
   readonly disks: Map<string, Disks> = new Map();
   readonly listeners: Set<(told: Told) => void> = new Set();
   readonly poll: NodeJS.Timeout | undefined;
+  /** Machines whose process does not answer. */
+  readonly mute: Set<string> = new Set();
   /** The next so many starts fail as if the host had no memory left. */
   failingStarts = 0;
   /** Starts of a machine that had a process already: what must never happen. */
@@ -136,6 +138,7 @@ export class SimulatedHost {
   end(vm: string, run: string): void {
     if (!this.get(vm, run)) return;
     this.running.delete(vm);
+    this.mute.delete(vm);
     this.keep(vm + MACHINE, null);
     this.tell({ vm, run, kind: 'ended' });
   }
@@ -162,6 +165,11 @@ export class SimulatedHost {
     if (!machine) return;
     this.tell({ vm, run: machine.run, kind: 'shutdown', detail: 'guest-shutdown' });
     this.end(vm, machine.run);
+  }
+
+  /** The process stands still, and answers nobody. */
+  fallSilent(vm: string): void {
+    if (this.running.has(vm)) this.mute.add(vm);
   }
 
   resetItself(vm: string): void {
@@ -263,7 +271,9 @@ class SimulatedHypervisor implements Hypervisor {
 
   look(vm: string, run: string): Promise<Power> {
     this.known.set(vm, run);
-    return Promise.resolve(this.host.get(vm, run)?.power ?? 'gone');
+    const machine = this.host.get(vm, run);
+    if (machine && this.host.mute.has(vm)) return silent(vm);
+    return Promise.resolve(machine?.power ?? 'gone');
   }
 
   pause(vm: string, run: string): Promise<void> {
@@ -348,6 +358,7 @@ class SimulatedHypervisor implements Hypervisor {
 
   withMachine<Result>(vm: string, run: string, act: (machine: Running) => Result): Promise<Result> {
     const machine = this.host.get(vm, run);
+    if (machine && this.host.mute.has(vm)) return silent(vm);
     return machine ? Promise.resolve(act(machine)) : failed(`${vm} has no process to talk to`);
   }
 
@@ -360,6 +371,8 @@ class SimulatedHypervisor implements Hypervisor {
 const printed = ({ console }: Running, line: string): string => `${console}${line}\r\n`.slice(-CONSOLE_CHARACTERS_MAX);
 
 const refused = (message: string): Promise<never> => Promise.reject(new HypervisorError('refused', message));
+const silent = (vm: string): Promise<never> =>
+  Promise.reject(new HypervisorError('unresponsive', `${vm} has a process that does not answer`));
 const failed = (message: string): Promise<never> => Promise.reject(new HypervisorError('host', message));
 
 /** As QEMU does with a guest that knows nothing of hot-plug: things are added, never taken away. */
