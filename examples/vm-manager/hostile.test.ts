@@ -131,9 +131,9 @@ describe('what is hostile is refused with an error of the catalogue', () => {
   });
 
   it.each([
-    ['a comma', '/tmp/a,readonly=off'],
-    ['a line end', '/tmp/a\nb'],
-    ['a path too long for a socket', `/tmp/${'x'.repeat(80)}`],
+    ['a comma', '/srv/a,readonly=off'],
+    ['a line end', '/srv/a\nb'],
+    ['a path too long for a socket', `/srv/${'x'.repeat(80)}`],
   ])('as a data folder: %s', async (_what, folder) => {
     expect(await codeOf(() => placesIn(folder))).toBe('CARILLON_OPTION_INVALID');
   });

@@ -161,7 +161,7 @@ async function expectConsistent({ host, records, log }: SimulatedManager): Promi
     expect(host.disks.has(name), `whether ${name}, which is ${state}, has disks`).toBe(state !== 'absent');
     const asked = own.filter(({ type }) => verbByType.has(type)).map(({ id }) => id);
     const answers = own.filter(({ type, data }) => type !== 'vm.request.died' && requestIn(data) !== null);
-    const answered = answers.map(({ data }) => requestIn(data));
+    const answered = answers.map(({ data }) => String(requestIn(data)));
     expect(answered.toSorted(), `the requests that the facts of ${name} answer in\n${shown(own)}\n`).toEqual(
       asked.toSorted(),
     );
