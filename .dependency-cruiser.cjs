@@ -89,6 +89,13 @@ module.exports = {
       to: { path: '^dist/|^carillon(/|$)' },
     },
     {
+      name: 'examples-public',
+      comment: 'Examples use the package as its users do: by its name.',
+      severity: 'error',
+      from: { path: '^examples/' },
+      to: { path: '^(src|dist|test|scripts)/', dependencyTypesNot: ['aliased'] },
+    },
+    {
       name: 'no-cycles',
       comment: 'Modules that need each other are one module, or lack a third.',
       severity: 'error',

@@ -86,6 +86,16 @@ export default defineConfig({
       },
       {
         extends: true,
+        resolve: fromSource,
+        test: {
+          name: 'examples',
+          include: ['examples/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 30_000,
+        },
+      },
+      {
+        extends: true,
         resolve: fromPackage,
         test: {
           name: 'e2e',

@@ -36,7 +36,13 @@ const steps = [
     name: 'borders',
     what: 'import direction, cycles, orphans',
     commands: [
-      [tool('dependency-cruiser', 'bin', 'dependency-cruise.mjs'), '--config', '.dependency-cruiser.cjs', 'src'],
+      [
+        tool('dependency-cruiser', 'bin', 'dependency-cruise.mjs'),
+        '--config',
+        '.dependency-cruiser.cjs',
+        'src',
+        'examples',
+      ],
     ],
   },
   {

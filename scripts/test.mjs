@@ -26,6 +26,7 @@ const suites = [
     against: () => 'the source in src/ and real servers, with real processes that are killed',
   },
   { name: 'property', folder: join('test', 'property'), against: () => 'the source in src/, by random histories' },
+  { name: 'examples', folder: 'examples', against: () => 'the source in src/, and the built package in dist/' },
   { name: 'e2e', folder: join('test', 'e2e'), against: () => 'the built package in dist/, as real processes' },
 ];
 

@@ -97,6 +97,43 @@ describe('testBus', () => {
   });
 });
 
+describe('a crash of a test bus', () => {
+  const hanging = (calls: number[]) =>
+    defineModule('orders', (m) =>
+      m.handle(
+        Placed,
+        (_event, { attempt }) => {
+          calls.push(attempt);
+          return calls.length === 1 ? new Promise(() => undefined) : undefined;
+        },
+        { name: 'ship', from: 'beginning' },
+      ),
+    );
+
+  it('leaves what was durable, and the attempt in hand counted', async () => {
+    const calls: number[] = [];
+    const first = await started({ modules: [hanging(calls)] });
+    await first.bus.publish(Placed({ order: 'o1' }));
+    await first.settle();
+    const left = first.crash();
+    const second = await started({ modules: [hanging(calls)], memoryLog: left, startMs: first.clock.now() });
+    await second.settle();
+    expect(calls).toEqual([1, 2]);
+    expect((await second.published()).map(({ subject }) => subject)).toEqual(['o1']);
+    await first.stop();
+  });
+
+  it('keeps what the dead bus still does out of what it left', async () => {
+    const first = await started({ modules: [hanging([])] });
+    const late = first.bus.publish(Placed({ order: 'late' }));
+    late.catch(() => undefined);
+    const left = first.crash();
+    await first.settle();
+    const second = await started({ memoryLog: left });
+    expect(await second.published()).toEqual([]);
+  });
+});
+
 describe('describeEngine', () => {
   it('registers every case with the runner it is given, and tells which are refusals', () => {
     const names: string[] = [];

@@ -1,6 +1,7 @@
 import { createBus, type BusOptions } from '../bus/index.ts';
 import { defineModule, type Bus, type Event, type Observation, type ReadQuery } from '../core/index.ts';
 import { memory, memoryLog, type MemoryLog } from '../engines/memory/index.ts';
+import { leftOf } from '../engines/memory/memory-log.ts';
 import { fakeClock, type FakeClock } from './fake-clock.ts';
 import { seededRandom } from './seeded-random.ts';
 
@@ -39,7 +40,13 @@ export interface TestBus {
    * at most (default an hour, none of it real), and fails when it has not come by then.
    */
   waitFor(predicate: (observation: Observation) => boolean, withinMs?: number): Promise<Observation>;
-  /** Stops the bus, letting time pass for handlers that hang. For the clean-up of a test: harmless when stopped. */
+  /**
+   * Ends the bus as the kill of its process does: nothing is finished, acknowledged or closed, and its clock stands still.
+   * What it leaves is the `memoryLog` for the next one. Handlers in hand are not stopped from touching what is outside
+   * the bus: make what they touch die with it.
+   */
+  crash(): MemoryLog;
+  /** Stops the bus, letting time pass for handlers that hang. For the clean-up of a test: harmless when stopped or crashed. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -51,6 +58,7 @@ class ObservedBus implements TestBus {
   readonly clock: FakeClock;
   readonly memoryLog: MemoryLog;
   readonly observations: Observation[];
+  crashed = false;
 
   constructor(bus: Bus, clock: FakeClock, log: MemoryLog, observations: Observation[]) {
     this.bus = bus;
@@ -96,7 +104,14 @@ class ObservedBus implements TestBus {
     }
   }
 
+  crash(): MemoryLog {
+    this.clock.reset();
+    this.crashed = true;
+    return leftOf(this.memoryLog);
+  }
+
   async stop(): Promise<void> {
+    if (this.crashed) return;
     let stopped = false;
     const stopping = this.bus.stop().finally(() => {
       stopped = true;

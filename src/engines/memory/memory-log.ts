@@ -31,3 +31,18 @@ export function memoryLog(): MemoryLog {
     inUse: false,
   };
 }
+
+/** What a process that is killed now leaves: whatever goes on writing to the original is not in it. @internal */
+export function leftOf(log: MemoryLog): MemoryLog {
+  return {
+    ...log,
+    events: [...log.events],
+    ids: new Map(log.ids),
+    revisions: new Map(log.revisions),
+    subscriptions: new Map(log.subscriptions),
+    states: new Map(log.states),
+    deliveries: new Map(log.deliveries),
+    scheduled: new Map(log.scheduled),
+    inUse: false,
+  };
+}
