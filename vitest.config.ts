@@ -47,7 +47,7 @@ export default defineConfig({
         resolve: fromSource,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
+          include: ['src/**/*.test.ts'],
           testTimeout: 10_000,
           hookTimeout: 10_000,
         },

@@ -219,7 +219,9 @@ async function main() {
   installPeers();
   if (asked.some(isCarillon) || asked.includes('changes')) buildCarillon();
   await makeWorkDirectory();
-  const endPostgres = asked.some((peer) => peers[peer].server === 'postgres') ? await providePostgres() : () => {};
+  const endPostgres = asked.some((peer) => peers[peer].server === 'postgres')
+    ? await providePostgres()
+    : async () => {};
   try {
     await measureAll(options, suites, asked);
   } finally {

@@ -89,7 +89,7 @@ async function open(told = () => {}) {
         waiting.push({ n, event: eventOf(n), resolve, reject });
         if (busy) return;
         busy = true;
-        setImmediate(flush);
+        setImmediate(() => void flush());
       });
     },
     async close() {
@@ -104,5 +104,5 @@ export const openLog = () => open();
 /** An event counts as handled once it is on the disk. */
 export async function openQueue({ handle }) {
   const log = await open((event) => handle(numberOf(event.data)));
-  return { ...log, publishOne: log.publish };
+  return { ...log, publishOne: (n) => log.publish(n) };
 }

@@ -105,7 +105,7 @@ export function connectorOf(database: PostgresDatabase): Connector {
         keepAlive: true,
         ...({ pipeline } as object),
       });
-      const connection = new ClientConnection(client as unknown as AnyClient, label, () => client.end(), pipeline);
+      const connection = new ClientConnection(client, label, () => client.end(), pipeline);
       try {
         await client.connect();
       } catch (error) {

@@ -75,6 +75,7 @@ describe('members of a log in PostgreSQL', () => {
     await client.query('COMMIT');
     await vi.waitUntil(() => handled.includes(id), PATIENCE);
     await waiting;
+    expect(handled).toEqual([id]);
     await Promise.all(hung.map((one) => one.end().catch(() => undefined)));
   });
 
