@@ -4,7 +4,7 @@ import { startPostgres } from '../scripts/postgres-server.mjs';
 
 /** Sees to it that CARILLON_POSTGRES_URL names a server; the processes of the runs inherit it. @returns what ends it */
 export async function providePostgres() {
-  if (process.env.CARILLON_POSTGRES_URL) return () => {};
+  if (process.env.CARILLON_POSTGRES_URL) return async () => {};
   const server = await startPostgres({ fsync: true });
   process.env.CARILLON_POSTGRES_URL = server.url();
   return () => server.dispose();
