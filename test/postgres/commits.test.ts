@@ -4,7 +4,7 @@ import type { CommitBatch, CommitResult } from '../../src/engine/log/index.ts';
 import { rowOf } from '../../src/engine/log/rows.ts';
 import { resolveOptions } from '../../src/engines/postgres/options.ts';
 import { PostgresStore } from '../../src/engines/postgres/store.ts';
-import { freshDatabase, type FreshDatabase } from '../postgres/fresh-database.ts';
+import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 /** Commits that are sent before those before them are answered, on a server. */
 

@@ -4,7 +4,7 @@ import { createBus, defineEvent, silentLogger, type Bus } from '../../src/index.
 import { postgres } from '../../src/engines/postgres/index.ts';
 import { resolveOptions } from '../../src/engines/postgres/options.ts';
 import { PostgresStore } from '../../src/engines/postgres/store.ts';
-import { freshDatabase, type FreshDatabase } from '../postgres/fresh-database.ts';
+import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 const happened = defineEvent('test.happened');
 /** For a condition on the database or the bus. */
