@@ -3,7 +3,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommitBatch } from '../../src/engine/log/index.ts';
 import { columnsOf, commitStatement, commitValues } from '../../src/engines/postgres/batch.ts';
 import { eventRow } from './event-row.ts';
-import { horizonOfAnotherStatement, xmaxForTheHorizon, xminFilterSeen, xminFilterTaken } from './sequencing-mutants.ts';
+import {
+  heldUpOnceSeen,
+  SEEN_LOCK,
+  horizonOfAnotherStatement,
+  xmaxForTheHorizon,
+  xminFilterSeen,
+  xminFilterTaken,
+} from './sequencing-mutants.ts';
 import { schemaUnderTest, type SchemaUnderTest } from './schema-under-test.ts';
 import { processOf, until, untilBlocked } from './waiting.ts';
 
@@ -72,9 +79,8 @@ describe('moving what applications publish in their transactions into the log', 
     await enqueue(late, `late ${round}`);
     const early = await schema.client();
     await enqueue(early, `early ${round}`);
-    // Whoever inserts the same position holds the statement up after its snapshot was taken.
     const inTheWay = await begun();
-    await inTheWay.query(`INSERT INTO events SELECT last_value + 1, -1, 0, NULL, 0, 'x', 'x', 'x' FROM positions`);
+    await inTheWay.query(`SELECT pg_advisory_xact_lock(${SEEN_LOCK})`);
     const process = await processOf(sequencer);
     const looking = look();
     await untilBlocked(inTheWay, process);
@@ -86,6 +92,7 @@ describe('moving what applications publish in their transactions into the log', 
   }
 
   it('an event committed while the statement runs is not taken for rolled back', async () => {
+    await schema.mutate('see_incoming', heldUpOnceSeen);
     await commitsDuringTheStatement();
     expect(await log()).toEqual(['early 0', 'late 0']);
     await gapsFilled();

@@ -4,13 +4,18 @@
  */
 type Replacements = readonly (readonly [right: string, wrong: string])[];
 
+const SEEN = 'WHERE no = ANY (known.gaps)) AS visible;';
+/** Whoever holds this lock holds the sequencer up once it has seen what there is. */
+export const SEEN_LOCK = 4711;
+const heldUp = `${SEEN}\n  PERFORM pg_advisory_xact_lock(${SEEN_LOCK});`;
+
+/** No mutant: lets a test hold the sequencer up. */
+export const heldUpOnceSeen: Replacements = [[SEEN, heldUp]];
+
 /** Which transactions have ended is asked after it was seen what they left. */
 export const horizonOfAnotherStatement: Replacements = [
   [', pg_snapshot_xmin(pg_current_snapshot()) INTO nos, ended\n', ' INTO nos\n'],
-  [
-    'WHERE no = ANY (known.gaps)) AS visible;',
-    'WHERE no = ANY (known.gaps)) AS visible;\n  ended := pg_snapshot_xmin(pg_current_snapshot());',
-  ],
+  [SEEN, `${heldUp}\n  ended := pg_snapshot_xmin(pg_current_snapshot());`],
 ];
 
 /** A transaction that runs is thought to have an id below the xmax of every snapshot. */
