@@ -176,7 +176,15 @@ function poolConnector(pool: PgPool): Connector {
         throw databaseError(error, label);
       }
       // Destroyed, not given back: what it listens to and has prepared is nobody else's business.
-      return new ClientConnection(client as unknown as AnyClient, label, async () => client.release(true));
+      let released = false;
+      const release = (): void => {
+        if (!released) client.release(true);
+        released = true;
+      };
+      const connection = new ClientConnection(client as unknown as AnyClient, label, async () => release());
+      // Nobody closes what is broken, and the pool counts it as taken until it is told.
+      void connection.broken.then(release);
+      return connection;
     },
   };
 }

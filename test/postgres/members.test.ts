@@ -4,6 +4,7 @@ import { createBus, defineEvent, silentLogger, type Bus } from '../../src/index.
 import { postgres } from '../../src/engines/postgres/index.ts';
 import { resolveOptions } from '../../src/engines/postgres/options.ts';
 import { PostgresStore } from '../../src/engines/postgres/store.ts';
+import { connectorOf } from '../../src/postgres/index.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 const happened = defineEvent('test.happened');
@@ -89,5 +90,20 @@ describe('members of a log in PostgreSQL', () => {
     expect(remains).toMatchObject({ status: 'rejected', reason: { code: 'CARILLON_LEASE_LOST' } });
     expect(names).toEqual({ status: 'fulfilled', value: ['some'] });
     await store.close();
+  });
+});
+
+describe('a connection of a pool of the application', () => {
+  it('is given back when it breaks', async () => {
+    const database = await freshDatabase();
+    const pool = new pg.Pool({ connectionString: database.url, max: 1, connectionTimeoutMillis: 5000 });
+    const connector = connectorOf({ pool });
+    const first = await connector.connect();
+    first.abort();
+    await first.broken;
+    const second = await connector.connect();
+    await second.close();
+    await pool.end();
+    await database.drop();
   });
 });

@@ -63,10 +63,10 @@ function* checkSequence(ledger, plan, stored) {
     if (unsure || isVoid) continue;
     if (kind === 'redrive') redriven.add(id);
     if (kind === 'begin') {
-      for (const [no, of] of running) if (isOver(ledger, of.life, { life, t })) running.delete(no);
+      for (const [no, of] of running) if (isOver(ledger, of, { life, t })) running.delete(no);
       const other = [...running].find(([, of]) => group === undefined || of.life !== life || of.group !== group);
       if (other) yield { fault: 'inverted', rule: 'one at a time', sub, id, at, life, beside: other[0] };
-      running.set(id, { group, life });
+      running.set(id, { group, life, t });
     } else running.delete(id);
     if (kind !== 'ok') continue;
     const before = last.get(life) ?? 0;
@@ -78,6 +78,7 @@ function* checkSequence(ledger, plan, stored) {
 
 /** Whether what an earlier life had begun was cut short: by its end, or because others have it now. */
 function isOver(ledger, earlier, { life, t }) {
-  if (earlier === life) return false;
-  return !ledger.shared || t >= ledger.life(earlier).aliveUs;
+  if ((ledger.lost.get(earlier.life) ?? []).some(({ until }) => earlier.t <= until && until <= t)) return true;
+  if (earlier.life === life) return false;
+  return !ledger.shared || t >= ledger.life(earlier.life).aliveUs;
 }
