@@ -102,6 +102,7 @@ describe('a connection of a pool of the application', () => {
     first.abort();
     await first.broken;
     const second = await connector.connect();
+    expect(await second.query('SELECT 1 AS one')).toMatchObject({ rows: [{ one: 1 }] });
     await second.close();
     await pool.end();
     await database.drop();
