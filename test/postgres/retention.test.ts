@@ -137,7 +137,8 @@ describe('retention', () => {
     await clock.advance(20 * HOUR_MS);
     await retention.run();
     expect(await partitions(store)).toContain('events_1');
-    expect([...(await retention.behind(50)).keys()]).toEqual(['slow.h']);
+    const behind = [...(await retention.settled())].filter(([, position]) => position < 50);
+    expect(behind.map(([name]) => name)).toEqual(['slow.h']);
     open();
     await bus.drain();
     await bus.publish(events(52, 1));

@@ -66,8 +66,11 @@ export class PostgresRetention {
   async run(): Promise<void> {
     try {
       await this.closeSegment(await this.segments());
-      for (const segment of this.excess(await this.segments())) {
-        if (!(await this.mayGo(segment)) || !(await this.remove(segment))) break;
+      const excess = this.excess(await this.segments());
+      // Places only ever rise: what allowed a segment to go goes on to allow it.
+      const settled = excess.length > 0 ? await this.settled() : new Map<string, number>();
+      for (const segment of excess) {
+        if (!this.mayGo(segment, settled) || !(await this.remove(segment))) break;
       }
       await this.host.rows({ text: 'SELECT forget_kept()' });
     } catch (error) {
@@ -114,9 +117,9 @@ export class PostgresRetention {
   }
 
   /** Whether all have handled what is in it, or need not. */
-  async mayGo({ lastPosition }: Segment): Promise<boolean> {
-    const behind = await this.behind(lastPosition);
-    for (const name of this.told) if (!behind.has(name)) this.told.delete(name);
+  mayGo({ lastPosition }: Segment, settled: ReadonlyMap<string, number>): boolean {
+    const behind = [...settled].filter(([, position]) => position < lastPosition);
+    for (const name of this.told) if (!behind.some(([one]) => one === name)) this.told.delete(name);
     for (const [name, position] of behind) {
       if (this.options.unread === 'drop') {
         this.host.log.warn('retention removes what a handler has not handled', { subscription: name, position });
@@ -125,21 +128,21 @@ export class PostgresRetention {
         this.host.log.warn('retention waits for a handler that is behind', { subscription: name, position });
       }
     }
-    return this.options.unread === 'drop' || behind.size === 0;
+    return this.options.unread === 'drop' || behind.length === 0;
   }
 
-  /** Subscriptions that have not settled all up to the position, and what they have. */
-  async behind(upTo: number): Promise<Map<string, number>> {
+  /** For each subscription the position up to which it has settled all. */
+  async settled(): Promise<Map<string, number>> {
     const rows = await this.host.rows({
       text: `SELECT s.name, h.start, p.state FROM shares h JOIN subscriptions s ON s.no = h.subscription
                LEFT JOIN LATERAL (SELECT state FROM places WHERE share = h.no ORDER BY version DESC LIMIT 1) AS p ON true`,
     });
-    const behind = new Map<string, number>();
+    const settled = new Map<string, number>();
     for (const [name, start, state] of rows as readonly (readonly [string, string, Uint8Array | null])[]) {
-      const settled = state === null ? Number(start) : settledUpTo(new Uint8Array(state));
-      if (settled < upTo) behind.set(name, Math.min(settled, behind.get(name) ?? settled));
+      const upTo = state === null ? Number(start) : settledUpTo(new Uint8Array(state));
+      settled.set(name, Math.min(upTo, settled.get(name) ?? upTo));
     }
-    return behind;
+    return settled;
   }
 
   async remove({ no }: Segment): Promise<boolean> {
