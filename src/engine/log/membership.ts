@@ -161,9 +161,7 @@ export class Membership {
 
   /** Resolves once this process knows of all that others had appended when it was called. */
   async seen(): Promise<void> {
-    const { last, removed } = await this.sharing.look();
-    this.writer.tail.heard(last);
-    this.writer.tail.removed = removed;
+    this.writer.tail.saw(await this.sharing.look());
   }
 
   /** Something will be there to be seen, nobody knows when: looks at once, then at longer and longer intervals. */
@@ -182,8 +180,9 @@ export class Membership {
     this.lookedFor = 'under-way';
     const { epoch } = this;
     this.sharing.look().then(
-      ({ last, nextDueMs, changes, answers }) => {
-        this.writer.tail.heard(last);
+      (sight) => {
+        const { nextDueMs, changes, answers } = sight;
+        this.writer.tail.saw(sight);
         if (nextDueMs !== null) this.onDue(nextDueMs);
         if (changes) this.later(() => this.takeChanges());
         if (answers) this.takeAnswers();

@@ -289,7 +289,11 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
 
   /** Whether the slot of a delivery is read here, and will be. */
   reads({ row }: LogDelivery): boolean {
-    return this.share === null || (this.share.owned.has(row.slot) && !this.share.leaving.has(row.slot));
+    return this.readsSlot(row.slot);
+  }
+
+  readsSlot(slot: number): boolean {
+    return this.share === null || (this.share.owned.has(slot) && !this.share.leaving.has(slot));
   }
 
   /** What it holds, as one share, and what it gives up, as another. */
@@ -458,7 +462,7 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
 
   takeRow(row: DeliveryRow, handed: LogDelivery[]): void {
     // Its slot has begun to leave since it was asked for.
-    if (this.share !== null && (!this.share.owned.has(row.slot) || this.share.leaving.has(row.slot))) return;
+    if (!this.readsSlot(row.slot)) return;
     if (!row.event) {
       // Retention took the event: there is nothing left to handle.
       this.remove(row.position);

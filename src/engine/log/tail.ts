@@ -1,6 +1,7 @@
 import { fifo, type Fifo } from '../../core/index.ts';
 import { recentEvents, type RecentEvents } from './recent-events.ts';
 import type { FreshRow } from './rows.ts';
+import type { Sight } from './sharing.ts';
 import type { LogStore } from './store.ts';
 
 /**
@@ -61,6 +62,12 @@ export class LogTail {
     if (!this.reading && (before === null || before <= this.last)) return this.add(rows);
     this.waiting.push({ rows, before: before ?? this.last });
     this.read();
+  }
+
+  /** How far the log reaches, and from where. */
+  saw({ last, removed }: Pick<Sight, 'last' | 'removed'>): void {
+    this.removed = Math.max(this.removed, removed);
+    this.heard(last);
   }
 
   /** The log is said to reach this position. */
