@@ -6,7 +6,7 @@ import { postgresChanges } from 'carillon/sources/postgres-changes';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startPostgres, type PostgresServer } from '../../scripts/postgres-server.mjs';
 import { captured, type Captured } from '../postgres/captured-database.ts';
-import { until } from '../postgres/until.ts';
+import { untilWithinAMinute as until } from '../postgres/waiting.ts';
 
 let db: Captured;
 const servers: PostgresServer[] = [];

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { compare, Rebuilt, textOf } from '../crash/postgres-changes/rebuild.mjs';
 import { captured, type Captured, type Change } from '../postgres/captured-database.ts';
 import { serverUrl } from '../postgres/fresh-database.ts';
-import { until } from '../postgres/until.ts';
+import { untilWithinAMinute as until } from '../postgres/waiting.ts';
 
 let db: Captured;
 afterEach(() => db.dispose());

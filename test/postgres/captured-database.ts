@@ -8,7 +8,7 @@ import {
 } from 'carillon/sources/postgres-changes';
 import pg from 'pg';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
-import { until } from './until.ts';
+import { untilWithinAMinute as until } from './waiting.ts';
 
 export type Change = Event<RowChange>;
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultLimits, defineEvent, silentLogger, systemClock } from '../../src/core/index.ts';
 import type { CommitBatch, CommitResult } from '../../src/engine/log/index.ts';
 import { rowOf } from '../../src/engine/log/rows.ts';
+import { emptyBatch } from '../../src/engine/log/store.ts';
 import { resolveOptions } from '../../src/engines/postgres/options.ts';
 import { PostgresStore } from '../../src/engines/postgres/store.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
@@ -36,7 +37,7 @@ afterEach(async () => {
 
 function batch(ids: readonly string[], given: Partial<CommitBatch> = {}): CommitBatch {
   return {
-    generation: 0,
+    ...emptyBatch,
     recordedMs: 1000,
     units: ids.map((id) => ({
       rows: [rowOf({ event: Happened(undefined, { id, source: '/s' }), data: null }, true)],
@@ -44,14 +45,6 @@ function batch(ids: readonly string[], given: Partial<CommitBatch> = {}): Commit
       subject: null,
       scheduled: undefined,
     })),
-    joined: 0,
-    states: [],
-    put: [],
-    remove: [],
-    schedule: [],
-    unschedule: [],
-    arrangements: [],
-    answers: [],
     ...given,
   };
 }

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommitBatch } from '../../src/engine/log/index.ts';
+import { emptyBatch } from '../../src/engine/log/store.ts';
 import { columnsOf, commitStatement, commitValues } from '../../src/engines/postgres/batch.ts';
 import { eventRow } from './event-row.ts';
 import {
@@ -37,17 +38,9 @@ describe('moving what applications publish in their transactions into the log', 
   /** As a process of the engine publishes. */
   const commit = async (id: string): Promise<void> => {
     const batch: CommitBatch = {
-      generation: 0,
+      ...emptyBatch,
       recordedMs: 1,
       units: [{ rows: [eventRow(id)], expectedRevision: undefined, subject: null, scheduled: undefined }],
-      joined: 0,
-      states: [],
-      put: [],
-      remove: [],
-      schedule: [],
-      unschedule: [],
-      arrangements: [],
-      answers: [],
     };
     await sequencer.query(commitStatement('commit'), commitValues(batch, 0, null, null));
   };

@@ -4,13 +4,28 @@ import type pg from 'pg';
 const PATIENCE_MS = 30_000;
 const LOOK_MS = 5;
 
-/** Resolves once the condition holds; fails, and says what was waited for, when it does not within 30 s. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endsAt = performance.now() + PATIENCE_MS;
+/**
+ * Resolves once the condition holds; fails, and says what was waited for, when it does not in time.
+ * @param what as a function: told as things stand at the end
+ */
+export async function until(
+  condition: () => unknown,
+  what: string | (() => string),
+  patienceMs: number = PATIENCE_MS,
+): Promise<void> {
+  const endsAt = performance.now() + patienceMs;
   while (!(await condition())) {
-    if (performance.now() > endsAt) throw new Error(`waited ${PATIENCE_MS} ms in vain for ${what}`);
+    if (performance.now() > endsAt) {
+      const told = typeof what === 'string' ? what : what();
+      throw new Error(`waited ${patienceMs} ms in vain: ${told}`);
+    }
     await sleep(LOOK_MS);
   }
+}
+
+/** The same with a minute's patience: for what connects again, with pauses, in between. */
+export function untilWithinAMinute(condition: () => unknown, what: () => string): Promise<void> {
+  return until(condition, what, 60_000);
 }
 
 /** The server's process of a connection. */

@@ -128,6 +128,21 @@ export interface CommitBatch {
   readonly answers: readonly Answer[];
 }
 
+/** A commit of nothing: what one with something to say is made from. */
+export const emptyBatch: CommitBatch = {
+  generation: 0,
+  recordedMs: 0,
+  units: [],
+  joined: 0,
+  states: [],
+  put: [],
+  remove: [],
+  schedule: [],
+  unschedule: [],
+  arrangements: [],
+  answers: [],
+};
+
 /** A place in the log, to be written. */
 export interface StateWrite {
   readonly subscription: number;

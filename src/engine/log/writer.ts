@@ -12,7 +12,15 @@ import {
 import type { AppendUnit, EncodedEvent, EngineHost } from '../engine.ts';
 import type { RecentEvents } from './recent-events.ts';
 import { rowOf, type FreshRow } from './rows.ts';
-import type { CommitBatch, CommitResult, LogStore, StateWrite, StoreTransaction, StoreUnit } from './store.ts';
+import {
+  emptyBatch,
+  type CommitBatch,
+  type CommitResult,
+  type LogStore,
+  type StateWrite,
+  type StoreTransaction,
+  type StoreUnit,
+} from './store.ts';
 import type { DeliveryRow, EventRow } from './stored.ts';
 import type { Answer, Part } from './sharing.ts';
 import { LogTail, type TailHost } from './tail.ts';
@@ -659,17 +667,12 @@ export class LogWriter implements TailHost {
     const pending = units.map((unit) => pendingUnit(unit, this.shared, null, nothing));
     this.lastRecordedMs = Math.max(this.lastRecordedMs, this.clock.now());
     const batch: CommitBatch = {
+      ...emptyBatch,
       generation: this.generation,
       recordedMs: this.lastRecordedMs,
       units: pending,
       joined: pending.reduce((sum, { rows: events }) => sum + events.length, 0),
-      states: [],
       put: rows,
-      remove: [],
-      schedule: [],
-      unschedule: [],
-      arrangements: [],
-      answers: [],
     };
     const result = await transaction.commit(batch);
     this.tail.took(placedRows({ batch, units: pending }, result), result.amidOthers?.before ?? null);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { defineEvent } from '../../core/index.ts';
 import type { CommitBatch, DeliveryRow } from '../../engine/log/index.ts';
 import { rowOf } from '../../engine/log/rows.ts';
+import { emptyBatch } from '../../engine/log/store.ts';
 import { memory, memoryLog } from './index.ts';
 import { MemoryStore } from './store.ts';
 
@@ -19,17 +20,9 @@ const unit = (ids: readonly string[], subject?: string, given: Partial<Unit> = {
 });
 
 const batch = (units: readonly Unit[], given: Partial<CommitBatch> = {}): CommitBatch => ({
-  generation: 0,
+  ...emptyBatch,
   recordedMs: 1000,
   units,
-  joined: 0,
-  states: [],
-  put: [],
-  remove: [],
-  schedule: [],
-  unschedule: [],
-  arrangements: [],
-  answers: [],
   ...given,
 });
 

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { CommitBatch, EventRow, StoreUnit } from '../../engine/log/index.ts';
+import type { CommitBatch, DeliveryRow, EventRow, StoreUnit } from '../../engine/log/index.ts';
+import { emptyBatch } from '../../engine/log/store.ts';
 import { columnsOf, commitResult, commitStatement, commitValues, dedupeOf } from './batch.ts';
+import { stateNumbers } from './rows.ts';
 
 const row = (id: string, more: Partial<EventRow> = {}): EventRow => ({
   position: 0,
@@ -24,21 +26,24 @@ const unit = (rows: readonly EventRow[], more: Partial<StoreUnit> = {}): StoreUn
   ...more,
 });
 const batch = (more: Partial<CommitBatch> = {}): CommitBatch => ({
-  generation: 0,
+  ...emptyBatch,
   recordedMs: 5,
-  units: [],
-  joined: 0,
-  states: [],
-  put: [],
-  remove: [],
-  schedule: [],
-  unschedule: [],
-  arrangements: [],
-  answers: [],
   ...more,
 });
+const delivery = (position: number, attempts: number, state: DeliveryRow['state']): DeliveryRow => ({
+  subscription: 3,
+  position,
+  slot: 0,
+  state,
+  key: 'k',
+  attempts,
+  atMs: 1,
+  holds: false,
+  records: [],
+  data: null,
+});
 /** Values of `commit`, by the place of its parameters. */
-const at = { member: 1, asked: 14, units: 16 };
+const at = { member: 1, asked: 14, units: 16, put: 20 };
 
 describe('events as columns', () => {
   it('are texts with a mark between the values, another for none, and null for all none', () => {
@@ -137,5 +142,27 @@ describe('what commit answers', () => {
     expect([...result.positions]).toEqual([]);
     expect(result.amidOthers).toBeNull();
     expect(result.arranged).toEqual([3, null]);
+  });
+});
+
+/** Of the parameters of `commit`, the rows it writes. */
+const written = (given: Partial<CommitBatch>): unknown => {
+  const text = commitValues(batch(given), 1, 1, null)[at.put];
+  return text === null ? null : JSON.parse(text as string);
+};
+
+describe('the rows of a commit', () => {
+  it('write a row once, as it was put last', () => {
+    const put = [delivery(7, 2, 'begun'), delivery(8, 1, 'begun'), delivery(7, 2, 'retrying')];
+    expect(written({ put })).toMatchObject([
+      { p: 7, state: stateNumbers.retrying },
+      { p: 8, state: stateNumbers.begun },
+    ]);
+  });
+
+  it('do not write a row that is removed in the same commit', () => {
+    const remove = [{ subscription: 3, position: 7 }];
+    expect(written({ put: [delivery(7, 2, 'begun'), delivery(8, 1, 'begun')], remove })).toMatchObject([{ p: 8 }]);
+    expect(written({ put: [delivery(7, 2, 'begun')], remove })).toBeNull();
   });
 });

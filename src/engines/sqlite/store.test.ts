@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { defaultLimits, defineEvent, silentLogger } from '../../core/index.ts';
 import type { CommitBatch, StoreHost } from '../../engine/log/index.ts';
 import { rowOf } from '../../engine/log/rows.ts';
+import { emptyBatch } from '../../engine/log/store.ts';
 import { fakeClock, type FakeClock } from '../../testing/index.ts';
 import { openDatabase } from './binding.ts';
 import { files } from './options.ts';
@@ -51,7 +52,7 @@ async function opened(where = directory): Promise<SqliteStore> {
 
 function batch(ids: readonly string[] = [], given: Partial<CommitBatch> = {}): CommitBatch {
   return {
-    generation: 0,
+    ...emptyBatch,
     recordedMs: 1000,
     units: ids.map((id) => ({
       rows: [rowOf({ event: Happened(undefined, { id, source: '/s' }), data: null })],
@@ -59,14 +60,6 @@ function batch(ids: readonly string[] = [], given: Partial<CommitBatch> = {}): C
       subject: null,
       scheduled: undefined,
     })),
-    joined: 0,
-    states: [],
-    put: [],
-    remove: [],
-    schedule: [],
-    unschedule: [],
-    arrangements: [],
-    answers: [],
     ...given,
   };
 }
