@@ -1,8 +1,6 @@
-import { closeSync, existsSync, fsyncSync, openSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { carillonError, toError } from '../../core/index.ts';
 import type { Database } from './binding.ts';
-import { files } from './options.ts';
 import { storageError } from './sqlite-errors.ts';
 
 /**
@@ -10,7 +8,7 @@ import { storageError } from './sqlite-errors.ts';
  * whose name is lost with the power is lost with all that was acknowledged in it.
  */
 export function makeNamesDurable(database: Database, directory: string): void {
-  if (!existsSync(join(directory, `${files.database}-wal`))) makeLog(database);
+  writeLog(database);
   const file = openSync(directory, 'r');
   try {
     fsyncSync(file);
@@ -22,8 +20,11 @@ export function makeNamesDurable(database: Database, directory: string): void {
   }
 }
 
-/** SQLite makes the log with the first write: here one that changes nothing. */
-function makeLog(database: Database): void {
+/**
+ * SQLite makes the log with the first write, and flushes the directory with the first write of each connection, even
+ * where the log was there: here one that changes nothing. So its flush, whose error is passed over, comes before ours.
+ */
+function writeLog(database: Database): void {
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
   try {
     database.exec(`PRAGMA user_version = ${version}`);
