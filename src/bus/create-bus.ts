@@ -195,10 +195,9 @@ class CarillonBus implements Bus, DispatchHost {
   }
 
   setUnreachable(reason: Error | null): void {
-    if ((this.unreachable === null) === (reason === null)) return;
     this.unreachable = reason;
-    if (reason) this.log.error('the database cannot be reached: everything waits for it', { error: reason.message });
-    else this.log.info('the database can be reached again');
+    if (reason) this.log.error('the database cannot be used: everything waits for it', { error: reason.message });
+    else this.log.info('the database can be used again');
   }
 
   stop({ deadlineMs = DRAIN_DEADLINE_MS }: { readonly deadlineMs?: number } = {}): Promise<void> {

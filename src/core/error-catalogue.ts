@@ -138,14 +138,19 @@ const rows = {
     'retryable',
   ],
   CARILLON_DATABASE_LOGIN: ['usage', 'Check user and password, and what pg_hba.conf lets this user do from here.'],
+  CARILLON_DATABASE_TLS: [
+    'usage',
+    'Let the server speak TLS (ssl = on) with a certificate that is trusted here, name its authority (sslrootcert), or connect without (sslmode=disable).',
+  ],
   CARILLON_DATABASE_UNKNOWN: ['usage', 'Create the database, or name one that is there.'],
   CARILLON_DATABASE_RIGHTS: [
     'usage',
     'Grant this user the right that is missing (for a schema that is to be made: GRANT CREATE ON DATABASE ... TO ...), or use another user.',
   ],
   CARILLON_DATABASE_READ_ONLY: [
-    'usage',
-    'Name the primary server instead of a standby, or let this user write: default_transaction_read_only must be off.',
+    'storage',
+    'Name the primary server instead of a standby, or let this user write: default_transaction_read_only must be off. A bus that runs goes on by itself once it can write.',
+    'retryable',
   ],
   CARILLON_DATABASE_VERSION: ['usage', 'Use a PostgreSQL server of version 15 or newer.'],
   // Row changes.

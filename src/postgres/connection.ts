@@ -82,13 +82,15 @@ export interface Connector {
   /** The database as people may see it: no password in it. */
   readonly label: string;
   /**
-   * Fails with `CARILLON_DATABASE_UNREACHABLE` (retryable), `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_UNKNOWN`,
-   * `CARILLON_DATABASE_RIGHTS`.
+   * Fails with `CARILLON_DATABASE_UNREACHABLE` (retryable), `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_TLS`,
+   * `CARILLON_DATABASE_UNKNOWN`, `CARILLON_DATABASE_RIGHTS`.
    */
   connect(options?: ConnectionOptions): Promise<Connection>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A connection idle for so long is asked for a sign of life: every second then, ten times (Node's `setKeepAlive`). */
+const KEEP_ALIVE_MS = 10_000;
 
 /** Fails with `CARILLON_OPTION_INVALID` when the database is not named in one of the ways there are. */
 export function connectorOf(database: PostgresDatabase): Connector {
@@ -103,6 +105,7 @@ export function connectorOf(database: PostgresDatabase): Connector {
         application_name: applicationName ?? config.application_name ?? 'carillon',
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         keepAlive: true,
+        keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
         ...({ pipeline } as object),
       });
       const connection = new ClientConnection(client, label, () => client.end(), pipeline);

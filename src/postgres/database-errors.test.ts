@@ -48,6 +48,15 @@ describe('databaseError', () => {
     expect(sqlStateOf(undefined)).toBeUndefined();
   });
 
+  it.each([
+    [new Error('The server does not support SSL connections')],
+    [Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })],
+    [Object.assign(new Error('unable to verify'), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })],
+    [Object.assign(new Error('the name does not match'), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })],
+  ])('%s is not a matter of the network, and is not tried again', (thrown) => {
+    expect(databaseError(thrown, 'h:1/d')).toMatchObject({ code: 'CARILLON_DATABASE_TLS', retryable: false });
+  });
+
   it.each(['client password must be a string', 'client password must be a non-empty string'])(
     '“%s” is told as a password that is missing',
     (message) => {

@@ -29,6 +29,10 @@ const bySqlState: Readonly<Record<string, ErrorCode>> = {
 /** What `pg` says, without a code. */
 const NO_PASSWORD = /client password must be a (non-empty )?string/;
 
+/** What `pg` says of a server without TLS, without a code; and Node's codes for a certificate or handshake that is not right. */
+const NO_TLS = /does not support SSL|establishing an SSL connection/;
+const BAD_TLS = /CERT|^UNABLE_TO_|^HOSTNAME_MISMATCH$|^INVALID_CA$|^ERR_(SSL|TLS)_|^EPROTO$/;
+
 const byConnection = /^(E[A-Z_]+|08.{3})$/;
 
 interface DatabaseError extends Error {
@@ -58,7 +62,10 @@ export function databaseError(thrown: unknown, label: string, state?: 'broken'):
 function codeOf(error: DatabaseError, state: 'broken' | undefined): ErrorCode | null {
   const known = error.code === undefined ? undefined : bySqlState[error.code];
   if (known) return known;
-  if (error.severity === undefined && NO_PASSWORD.test(error.message)) return 'CARILLON_DATABASE_LOGIN';
+  if (error.severity === undefined) {
+    if (NO_PASSWORD.test(error.message)) return 'CARILLON_DATABASE_LOGIN';
+    if (NO_TLS.test(error.message) || BAD_TLS.test(error.code ?? '')) return 'CARILLON_DATABASE_TLS';
+  }
   // An error of the server has a severity; all others are of the connection.
   if (error.severity === undefined || state === 'broken' || byConnection.test(error.code ?? '')) {
     return 'CARILLON_DATABASE_UNREACHABLE';

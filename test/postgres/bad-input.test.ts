@@ -146,6 +146,13 @@ describe('what is wrong with the database, as a user is told', () => {
     expect(await told(options)).toEqual(says('CARILLON_DATABASE_RIGHTS', /permission denied for table/, /Grant/));
   });
 
+  it('a server without TLS, of which TLS is asked', async () => {
+    const url = `${database.url}?sslmode=require`;
+    expect(await told(url)).toEqual(
+      says('CARILLON_DATABASE_TLS', /does not support SSL connections/, /sslmode=disable/),
+    );
+  });
+
   it('a database that is read-only', async () => {
     const user = await role();
     await admin.query(`GRANT CREATE ON DATABASE ${database.name} TO ${user}`);

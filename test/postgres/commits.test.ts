@@ -102,12 +102,12 @@ describe('commits of PostgreSQL, sent ahead', () => {
         });
     };
     for (let round = 0; round < 2; round++) {
-      const session = store.lastProcess ?? 0;
+      const session = store.writer.lastProcess ?? 0;
       for (let i = 0; i < 20; i++) commitNext();
       const broken = database.query(`SELECT pg_terminate_backend(${session})`);
       // Until the next connection has been at work for a while.
       const aim = ids.length + 60;
-      while (store.lastProcess === session || ended < aim) {
+      while (store.writer.lastProcess === session || ended < aim) {
         if (ids.length - ended < 50) commitNext();
         await new Promise((resolve) => setImmediate(resolve));
       }

@@ -13,6 +13,8 @@ export interface Proxy {
    * `request`: what was sent does not arrive, and the connection is cut; the server believes that it still stands.
    */
   misbehaveAt(text: string, lost: 'answer' | 'request'): void;
+  /** Swallows all that is sent either way on the connections there are, and cuts none; those that come are served fairly. */
+  silence(): void;
   /** How often it has. */
   readonly misdeeds: number;
   close(): Promise<void>;
@@ -26,11 +28,13 @@ export async function startProxy(serverUrl: string): Promise<Proxy> {
   const sockets = new Set<Socket>();
   let awaited: { readonly text: Buffer; readonly lost: 'answer' | 'request' } | null = null;
   let misdeeds = 0;
+  let era = 0;
 
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
     let way: 'fair' | 'answer' | 'request' = 'fair';
     let answer = Buffer.alloc(0);
+    const born = era;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       // What breaks here is meant to, or is somebody's end.
@@ -38,6 +42,7 @@ export async function startProxy(serverUrl: string): Promise<Proxy> {
       socket.on('close', () => sockets.delete(socket));
     }
     client.on('data', (chunk: Buffer) => {
+      if (born < era) return;
       if (awaited !== null && chunk.includes(awaited.text)) {
         way = awaited.lost;
         awaited = null;
@@ -47,14 +52,17 @@ export async function startProxy(serverUrl: string): Promise<Proxy> {
       else upstream.write(chunk);
     });
     upstream.on('data', (chunk: Buffer) => {
+      if (born < era) return;
       if (way === 'fair') client.write(chunk);
       if (way !== 'answer') return;
       answer = Buffer.concat([answer, chunk]);
       if (answer.includes(READY)) client.destroy();
     });
-    upstream.on('close', () => client.destroy());
+    upstream.on('close', () => {
+      if (born === era) client.destroy();
+    });
     client.on('close', () => {
-      if (way !== 'request') upstream.destroy();
+      if (way !== 'request' && born === era) upstream.destroy();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -68,6 +76,7 @@ export async function startProxy(serverUrl: string): Promise<Proxy> {
     misbehaveAt: (text, lost) => {
       awaited = { text: Buffer.from(text, 'latin1'), lost };
     },
+    silence: () => void era++,
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

@@ -198,6 +198,7 @@ class LogEngine implements Engine {
 
   async shut(): Promise<void> {
     this.schedules?.stop();
+    this.store.prepareToClose?.();
     const { writer } = this;
     // A full storage must not keep the engine open: what could not be written is handed out again at the next start.
     const closed = await Promise.allSettled(

@@ -42,6 +42,8 @@ export interface LogStore {
    * one beside others and beside commits.
    */
   begin(timeoutMs: number): Promise<StoreTransaction>;
+  /** The engine writes what it still has, and closes then: nothing may keep it waiting for ever any more. */
+  prepareToClose?(): void;
   close(): Promise<void>;
 }
 
@@ -58,7 +60,7 @@ export interface StoreHost {
   /** The store cannot go on. */
   onFailure(error: Error): void;
   onStorageFull(full: boolean): void;
-  /** The database cannot be reached, for this reason, or can be again. Calls made meanwhile wait for it. */
+  /** The database cannot be used (it is away, full, or only reads), for this reason, or can be again. Calls made meanwhile wait for it. */
   onUnreachable(reason: Error | null): void;
 }
 

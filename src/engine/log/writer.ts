@@ -11,6 +11,7 @@ import {
 } from '../../core/index.ts';
 import type { AppendUnit, EncodedEvent, EngineHost } from '../engine.ts';
 import type { RecentEvents } from './recent-events.ts';
+import { failureOf, isPassing } from './refusals.ts';
 import { rowOf, type FreshRow } from './rows.ts';
 import {
   emptyBatch,
@@ -591,7 +592,7 @@ export class LogWriter implements TailHost {
 
   /** Nothing is accepted or believed any more. */
   fail(thrown: unknown, sent?: Sent): void {
-    const error = toError(thrown);
+    const error = failureOf(toError(thrown));
     if (sent) this.rejectAll(sent, error);
     if (this.failure) return;
     this.failure = error;
@@ -729,13 +730,6 @@ function placedRows({ batch, units }: Pick<Sent, 'batch' | 'units'>, result: Com
     }
   }
   return placed;
-}
-
-/** A refusal that will pass: a full disk, a busy database, one that cannot be reached. */
-function isPassing(error: Error): boolean {
-  return (
-    isCarillonError(error) && error.kind === 'storage' && error.retryable && error.code !== 'CARILLON_ENGINE_FAILED'
-  );
 }
 
 const leaseLost = (): Error =>

@@ -1,23 +1,24 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { carillonError, systemClock, type Clock } from '../../core/index.ts';
-import type {
-  Answer,
-  CommitBatch,
-  CommitResult,
-  DeadChange,
-  HeldKeyCount,
-  Remains,
-  RowChange,
-  Sharing,
-  Sight,
-  StoredShare,
-  Wake,
+import {
+  isPassing,
+  type Answer,
+  type CommitBatch,
+  type CommitResult,
+  type DeadChange,
+  type HeldKeyCount,
+  type Remains,
+  type RowChange,
+  type Sharing,
+  type Sight,
+  type StoredShare,
+  type Wake,
 } from '../../engine/log/index.ts';
 import { IDENTIFIER_BYTES_MAX, type Connection, type Query, type QueryAnswer } from '../../postgres/index.ts';
 import type { ResolvedOptions } from './options.ts';
 import { deliveryColumns, deliveryOf, type Cells } from './rows.ts';
-import type { Session } from './session.ts';
+import type { OwnSessionParts, Patience, Session } from './session.ts';
 import { storeError } from './store-errors.ts';
 
 /** What membership needs of the store around it. */
@@ -25,14 +26,20 @@ export interface SharingHost {
   readonly options: ResolvedOptions;
   readonly reader: Session;
   readonly now: () => number;
-  rows(query: Query): Promise<readonly Cells[]>;
-  session(prepare: (connection: Connection) => Promise<void>, onBroken?: () => void): Session;
+  rows(query: Query, patience?: Patience): Promise<readonly Cells[]>;
+  session(parts: OwnSessionParts): Session;
+  /** This member's connection has not answered. */
+  silent(): void;
 }
 
 /** A session's lock must be free for this long before its member is taken for dead: its process may be coming back. */
 const GRACE_MS = 1500;
 /** Notifications of one kind, from this process, are at least so far apart. */
 const NOTIFY_EVERY_MS = 2;
+/** A member that could not write for a while is still one: nothing is given up for a full disk or a deadlock. */
+const PATIENCE: Patience = { waitsOut: isPassing };
+/** A lease is too short for what takes its time, such as burying a member that hangs. */
+const ANSWER_MIN_MS = 5000;
 const WAKES: ReadonlySet<string> = new Set<Wake>(['log', 'members', 'changes', 'answers']);
 
 /** A channel's name is an identifier, so a schema's may leave it no room for more. */
@@ -68,11 +75,13 @@ export class PostgresSharing implements Sharing {
     this.leaseMs = host.options.leaseMs;
     this.lookMs = host.options.lookMs;
     this.channel = channelOf(host.options.schema);
-    this.session = host.session(
-      (connection) => this.prepare(connection),
+    this.session = host.session({
+      writes: true,
+      prepare: (connection) => this.prepare(connection),
       // What was said meanwhile was not heard.
-      () => this.hear('log'),
-    );
+      onBroken: () => this.hear('log'),
+      onSilent: () => host.silent(),
+    });
   }
 
   async prepare(connection: Connection): Promise<void> {
@@ -130,7 +139,7 @@ export class PostgresSharing implements Sharing {
   }
 
   async call(text: string, values: readonly unknown[] = []): Promise<readonly Cells[]> {
-    return this.host.rows({ name: text.slice(0, 60), text, values });
+    return this.host.rows({ name: text.slice(0, 60), text, values }, PATIENCE);
   }
 
   // Being a member.
@@ -153,7 +162,7 @@ export class PostgresSharing implements Sharing {
 
   async onSession(work: (connection: Connection) => Promise<QueryAnswer>): Promise<QueryAnswer> {
     try {
-      return await this.session.run(work);
+      return await this.session.run(work, { ...PATIENCE, answerMs: Math.max(this.leaseMs, ANSWER_MIN_MS) });
     } catch (error) {
       throw storeError(error);
     }
@@ -231,7 +240,7 @@ export class PostgresSharing implements Sharing {
   async remains(subscription: number, slots: readonly number[]): Promise<Remains> {
     const values = [subscription, slots];
     try {
-      return await this.host.reader.run((connection) => this.readRemains(connection, values));
+      return await this.host.reader.run((connection) => this.readRemains(connection, values), PATIENCE);
     } catch (error) {
       throw storeError(error);
     }

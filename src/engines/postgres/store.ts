@@ -15,21 +15,14 @@ import type {
   StoreRows,
   StoreTransaction,
 } from '../../engine/log/index.ts';
-import {
-  connectorOf,
-  quoteIdentifier,
-  type Connection,
-  type ConnectionOptions,
-  type Connector,
-  type Query,
-} from '../../postgres/index.ts';
+import { connectorOf, quoteIdentifier, type Connection, type Connector, type Query } from '../../postgres/index.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
 import { PostgresRetention } from './retention.ts';
 import { deliveryColumns, deliveryOf, eventColumns, eventOf, stateNumbers, type Cells } from './rows.ts';
 import { migrate } from './schema.ts';
-import { Outage, Session } from './session.ts';
+import { isAway, Outage, Session, type OwnSessionParts, type Patience } from './session.ts';
 import { PostgresSharing, type SharingHost } from './sharing.ts';
 import { isUnfollowed, storeError } from './store-errors.ts';
 import { Transactions, type TransactionHost } from './transaction.ts';
@@ -61,8 +54,6 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   epoch = 0;
   /** The member whose epoch it is. */
   epochOf = 0;
-  /** The server's process of the last connection that committed: it must be at its end before another may. */
-  lastProcess: number | null = null;
   /** Commits sent on the connection that commits, and how many of them are known to have been applied. */
   sent = 0;
   applied = 0;
@@ -75,11 +66,20 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   constructor(options: ResolvedOptions) {
     this.options = options;
     this.connector = connectorOf(options.database);
-    this.writer = this.session((connection) => this.prepareToCommit(connection), undefined, { pipeline: true });
-    this.reader = this.session(() => Promise.resolve());
+    this.writer = this.session({
+      writes: true,
+      prepare: (connection) => this.prepareToCommit(connection),
+      options: { pipeline: true },
+    });
+    this.reader = this.session({ writes: false, prepare: () => Promise.resolve() });
     this.sharing = new PostgresSharing(this);
     this.transactions = new Transactions(this);
     this.outbox = new PostgresOutbox(options.schema);
+  }
+
+  get patience(): Patience {
+    const { unreachableMs } = this.options;
+    return { ms: unreachableMs, answerMs: unreachableMs };
   }
 
   get commitFunction(): string {
@@ -90,21 +90,16 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   readonly now = (): number => Math.floor(this.host?.clock.now() ?? Date.now());
 
   /** A session whose statements mean the engine's schema. */
-  session(
-    prepare: (connection: Connection) => Promise<void>,
-    onBroken?: () => void,
-    options?: ConnectionOptions,
-  ): Session {
+  session(parts: OwnSessionParts): Session {
     const { connector, outage } = this;
     return new Session({
+      ...parts,
       connector,
       outage,
       prepare: async (connection) => {
         await this.setUp(connection);
-        await prepare(connection);
+        await parts.prepare(connection);
       },
-      ...(onBroken ? { onBroken } : {}),
-      ...(options ? { options } : {}),
     });
   }
 
@@ -155,9 +150,12 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   }
 
   /** Rows as arrays, however often the connection breaks. */
-  async rows(query: Query): Promise<readonly Cells[]> {
+  async rows(query: Query, patience?: Patience): Promise<readonly Cells[]> {
     try {
-      const { rows } = await this.reader.run((connection) => connection.query({ ...query, rowMode: 'array' }));
+      const { rows } = await this.reader.run(
+        (connection) => connection.query({ ...query, rowMode: 'array' }),
+        patience,
+      );
       return rows as unknown as readonly Cells[];
     } catch (error) {
       throw storeError(error);
@@ -167,11 +165,6 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   // Committing.
 
   async prepareToCommit(connection: Connection): Promise<void> {
-    const { lastProcess } = this;
-    // Ended for good, or waited for: what it was asked for is applied before what it will be asked for, or never.
-    if (lastProcess !== null)
-      await connection.query({ text: 'SELECT pg_terminate_backend($1)', values: [lastProcess] });
-    this.lastProcess = connection.processId;
     this.applied = 0;
     this.sent = 0;
     await this.takeEpoch(connection);
@@ -216,10 +209,10 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
       } catch (error) {
         // None may be sent ahead of it any more.
         entry.connection = null;
-        if (isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) this.writer.broke(open);
+        if (isAway(error)) this.writer.broke(open);
         throw error;
       }
-    });
+    }, this.options.unreachableMs);
   }
 
   async call(batch: CommitBatch, connection: Connection, no: number): Promise<CommitResult> {
@@ -246,7 +239,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     try {
       return await ahead;
     } catch (error) {
-      if (isUnfollowed(error) || isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) return null;
+      if (isUnfollowed(error) || isAway(error)) return null;
       throw error;
     }
   }
@@ -258,7 +251,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
       if (this.epochOf !== this.sharing.member) await this.takeEpoch(connection);
       this.sent = this.applied + 1;
       return this.call(batch, connection, this.sent);
-    }, this.options.unreachableMs);
+    }, this.patience);
   }
 
   needsIndex({ units }: CommitBatch): boolean {
@@ -391,6 +384,19 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
 
   begin(timeoutMs: number): Promise<StoreTransaction> {
     return this.transactions.begin(timeoutMs);
+  }
+
+  /** What keeps one connection from answering will keep the others. */
+  silent(): void {
+    this.writer.drop();
+    this.reader.drop();
+    this.transactions.dropIdle();
+  }
+
+  prepareToClose(): void {
+    for (const session of [this.writer, this.reader, this.sharing.session]) {
+      session.endWithin(this.options.unreachableMs);
+    }
   }
 
   async close(): Promise<void> {

@@ -7,10 +7,11 @@ import {
   type Timer,
 } from '../../core/index.ts';
 import type { CommitBatch, CommitResult, StoreTransaction } from '../../engine/log/index.ts';
-import type { Connection, Connector, Query } from '../../postgres/index.ts';
+import type { Connection, Connector, Query, QueryAnswer } from '../../postgres/index.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Cells } from './rows.ts';
+import { isAway } from './session.ts';
 import { assertStatementAllowed, parametersOf } from './statements.ts';
 import { statementError, storeError } from './store-errors.ts';
 
@@ -46,14 +47,14 @@ export class Transactions {
     this.store = store;
   }
 
-  /** Waits for a database that cannot be reached, for as long as the transaction might last. */
+  /** Waits for a database that cannot be used, for as long as the transaction might last. */
   async begin(timeoutMs: number): Promise<StoreTransaction> {
     const endsAt = systemClock.monotonic() + timeoutMs;
     for (;;) {
       try {
         return await this.tryToBegin(timeoutMs);
       } catch (error) {
-        if (!isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) throw error;
+        if (!isAway(error)) throw error;
         if (this.closed || systemClock.monotonic() > endsAt) throw error;
         await new Promise<void>((resolve) => systemClock.setTimer(RETRY_MS, resolve));
       }
@@ -62,13 +63,19 @@ export class Transactions {
 
   async tryToBegin(timeoutMs: number): Promise<StoreTransaction> {
     const connection = await this.take();
+    const timer = systemClock.setTimer(timeoutMs, () => this.discard(connection));
     try {
       // Each statement is to see what was committed before it, whatever the user's default is.
-      await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+      const answers = await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED; SHOW transaction_read_only');
+      const [, shown] = answers as unknown as readonly QueryAnswer[];
+      // Said now, not by the first statement that writes: then it would be the handler's attempt that fails.
+      if (shown?.rows[0]?.['transaction_read_only'] === 'on') throw readOnly(this.store.connector.label);
       return new PostgresTransaction(this, connection, timeoutMs);
     } catch (error) {
       this.discard(connection);
       throw error;
+    } finally {
+      timer.cancel();
     }
   }
 
@@ -113,6 +120,11 @@ export class Transactions {
     const at = this.idle.indexOf(connection);
     if (at !== -1) this.idle.splice(at, 1);
     if (this.busy.delete(connection)) this.next();
+  }
+
+  /** Those in use have their own time. */
+  dropIdle(): void {
+    for (const connection of this.idle.splice(0)) connection.abort();
   }
 
   next(): void {
@@ -184,13 +196,14 @@ class PostgresTransaction implements StoreTransaction {
   async commit(batch: CommitBatch): Promise<CommitResult> {
     this.assertInTime();
     const { result, id } = await this.write(batch);
-    this.timer?.cancel();
     try {
       await this.connection.query('COMMIT');
     } catch (error) {
       this.pool.discard(this.connection);
       if (!isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) throw storeError(error);
       if (!(await this.wasCommitted(id))) throw error;
+    } finally {
+      this.timer?.cancel();
     }
     this.pool.give(this.connection);
     this.store.sharing.committed(batch, result);
@@ -235,3 +248,6 @@ class PostgresTransaction implements StoreTransaction {
     }
   }
 }
+
+const readOnly = (label: string): Error =>
+  carillonError('CARILLON_DATABASE_READ_ONLY', `${label}: transactions are read-only`, { database: label });

@@ -23,7 +23,7 @@ export interface PostgresChanges extends Module {
  * **Guarantees**: no change is missing and none is stored twice, whatever is killed (`docs/postgres-changes.md` says
  * how); the server keeps what is not durable on the bus yet; memory does not grow with a transaction.
  *
- * **Fails with**, when the bus starts: `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`,
+ * **Fails with**, when the bus starts: `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_TLS`,
  * `CARILLON_DATABASE_UNKNOWN`, `CARILLON_DATABASE_RIGHTS`, `CARILLON_CHANGES_WAL_LEVEL`, `CARILLON_CHANGES_SLOT_TAKEN`,
  * `CARILLON_CHANGES_SLOT_FOREIGN`, `CARILLON_CHANGES_TABLES`, `CARILLON_CHANGES_IDENTITY`, `CARILLON_CHANGES_GAP`,
  * `CARILLON_CHANGES_REFUSED`. What happens later shows in `status()` and in `bus.health()`; connections that break are
