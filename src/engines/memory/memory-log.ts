@@ -4,7 +4,8 @@ import type { DeliveryRow, EventRow, ScheduledRow } from '../../engine/log/index
 export interface MemoryLog {
   events: EventRow[];
   last: number;
-  ids: Map<string, number>;
+  /** Positions by source, then by id: both texts are there already, so that none is made for each event. */
+  ids: Map<string, Map<string, number>>;
   /** Last position by subject. */
   revisions: Map<string, number>;
   subscriptions: Map<string, { readonly no: number; readonly start: number }>;
@@ -37,7 +38,7 @@ export function leftOf(log: MemoryLog): MemoryLog {
   return {
     ...log,
     events: [...log.events],
-    ids: new Map(log.ids),
+    ids: new Map([...log.ids].map(([source, ids]) => [source, new Map(ids)])),
     revisions: new Map(log.revisions),
     subscriptions: new Map(log.subscriptions),
     states: new Map(log.states),

@@ -73,28 +73,34 @@ export class MemoryStore implements LogStore {
     if (expectedRevision === undefined) return null;
     // A repeated publish found itself: whatever came after it, it went through.
     const first = rows[0];
-    if (first && this.log.ids.has(idOf(first))) return null;
+    if (first && this.positionOf(first) !== undefined) return null;
     const actual = this.log.revisions.get(subject ?? '') ?? 0;
     return actual === (expectedRevision === 'none' ? 0 : expectedRevision) ? null : { kind: 'revision', actual };
   }
 
   append(row: StoreUnit['rows'][number], recordedMs: number): number {
     const { log } = this;
-    const known = log.ids.get(idOf(row));
+    let ids = log.ids.get(row.source);
+    if (!ids) log.ids.set(row.source, (ids = new Map()));
+    const known = ids.get(row.id);
     if (known !== undefined) return -known;
     const position = ++log.last;
     const { slot, askedBy, id, source, type, subject, time, attributes, data } = row;
     log.events.push({ position, recordedMs, slot, askedBy, id, source, type, subject, time, attributes, data });
-    log.ids.set(idOf(row), position);
+    ids.set(id, position);
     if (row.subject !== null) log.revisions.set(row.subject, position);
     return position;
   }
 
+  positionOf({ source, id }: EventRow): number | undefined {
+    return this.log.ids.get(source)?.get(id);
+  }
+
   schedule(event: EventRow, dueMs: number): CommitResult['scheduled'][number] {
-    const position = this.log.ids.get(idOf(event));
+    const position = this.positionOf(event);
     if (position !== undefined) return { position, dueMs: 0 };
     for (const row of this.log.scheduled.values()) {
-      if (idOf(row.event) === idOf(event)) return { position: 0, dueMs: row.dueMs };
+      if (row.event.source === event.source && row.event.id === event.id) return { position: 0, dueMs: row.dueMs };
     }
     const no = ++this.log.lastScheduled;
     this.log.scheduled.set(no, { no, dueMs, event });
@@ -223,8 +229,6 @@ export class MemoryStore implements LogStore {
     this.log.inUse = false;
   }
 }
-
-const idOf = (row: { readonly source: string; readonly id: string }): string => `${row.source}\n${row.id}`;
 
 /** Index of the first row for which `holds` is true; rows for which it is false come before all others. */
 function lowerBound(rows: readonly EventRow[], holds: (row: EventRow) => boolean): number {

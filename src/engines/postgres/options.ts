@@ -16,7 +16,10 @@ export interface PostgresSettings {
   readonly unreachableMs?: number;
   /** Handlers' transactions open at once, each on a connection of its own. Default 8. */
   readonly transactionsMax?: number;
-  /** Events of a segment, the part of the log that is removed at once. Default 4,194,304. */
+  /**
+   * Events of a segment, the part of the log that is removed at once. Default 4,194,304. Holds for the segments made from now
+   * on, so not for the first, which is made with the schema; retention closes segments sooner where its bounds ask for it.
+   */
   readonly segmentEvents?: number;
   /** How much of the log is kept. Default: all of it. */
   readonly retention?: PostgresRetentionSettings;
