@@ -32,18 +32,19 @@ class Others implements Sharing {
   answers: Answer[] = [];
   /** Fails the next call of that name. */
   readonly failing: Map<string, Error> = new Map();
-  /** Calls of that name wait until they are let go on. */
+  /** Answers to calls of that name wait until they are let go on. */
   readonly holding: Map<string, (() => void)[]> = new Map();
   wake: (wake: Wake) => void = () => undefined;
 
   async called<Result>(name: string, answer: () => Result): Promise<Result> {
     this.calls.push(name);
+    const result = answer();
     const held = this.holding.get(name);
     if (held) await new Promise<void>((resolve) => held.push(resolve));
     const error = this.failing.get(name);
     this.failing.delete(name);
     if (error) throw error;
-    return answer();
+    return result;
   }
 
   join = (): Promise<void> =>
