@@ -301,13 +301,13 @@ describe('balancing', () => {
   it('what was claimed in an earlier membership is not taken', async () => {
     const { others, clock, membership, mine } = await started();
     mine.share.lose();
+    others.free = allSlots(SLOTS);
     others.holding.set(`claim ${SLOTS}`, []);
     others.wake('members');
     await clock.advance(0);
     membership.fenced();
     for (const goOn of others.holding.get(`claim ${SLOTS}`) ?? []) goOn();
     others.holding.delete(`claim ${SLOTS}`);
-    others.free = [];
     await clock.advance(0);
     expect([others.member, mine.share.owned.size]).toEqual([2, 0]);
     await membership.stop();
