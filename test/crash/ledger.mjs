@@ -96,12 +96,19 @@ export class Ledger {
     return this.lost.has(life) && this.lost.get(life).some(({ from, until }) => t >= from && t <= until);
   }
 
+  /** When the others first had what this life believed to have, from that moment on; Infinity when they never did. */
+  lostAfter(no, t) {
+    return Math.min(...(this.lost.get(no) ?? none).map(({ from }) => from).filter((from) => from >= t), Infinity);
+  }
+
   life(no) {
     let life = this.lives.get(no);
     if (!life) {
       life = {
         no,
         epoch: 0,
+        /** When each epoch began. */
+        epochsUs: [],
         faultUs: Infinity,
         /** Until then it is sure to have had what it held. */
         aliveUs: this.lost.get(no)?.[0].from ?? Infinity,
@@ -146,7 +153,9 @@ export class Ledger {
     const of = this.life(life);
     // One more link of the chain: this publish began after the acknowledgement that made the epoch.
     // A transaction of the application's is no commit of the engine's.
-    if (!made.within && made.epoch === of.epoch) of.epoch++;
+    if (made.within || made.epoch !== of.epoch) return;
+    of.epoch++;
+    of.epochsUs.push(t);
   }
 
   takeNo({ life, call, code, retryable, t, index }) {

@@ -294,6 +294,30 @@ describe('the checker of the crash harness', () => {
       ]);
     });
 
+    it('takes what a process had handled just before it hung for in flight, whatever it does once it has begun anew', () => {
+      const publishes = (...ids: readonly string[]) => ids.flatMap((id, no) => published(id, 3 + no));
+      const found = [stored('c', 3), stored('d', 4), stored('e', 5)];
+      const hangs = [
+        ...at(20, { op: 'paused', life: 0 }),
+        ...at(10_000, { op: 'continued', life: 0 }, { op: 'fenced', life: 0 }),
+      ];
+      const handledAnew = ['c', 'd', 'e'].flatMap((id, no) => at(10_002, begin(id, 3 + no), end(id)));
+      const rest = [
+        ...at(10_001, ...publishes('c', 'd', 'e')),
+        ...handledAnew,
+        ...at(10_003, { op: 'stopped', life: 0 }),
+      ];
+      for (const life of [0, 1]) {
+        const again = at(10_001, begin('b', 2, { life, attempt: 2 }), end('b', { life }));
+        const all = [...history(...at(12, b), ...hangs, ...again, ...rest), ...found];
+        expect(verdict(all)).toEqual({ counts: none, rules: [] });
+      }
+      // Three publishes, each after the one before it, came back before it hung: what had ended before them was durable.
+      const again = at(30, begin('b', 2, { life: 1, attempt: 2 }), end('b', { life: 1 }));
+      const settled = [...at(12, b, ...publishes('c', 'd', 'e')), ...hangs, ...again, ...handledAnew];
+      expect(verdict([...history(...settled), ...found]).rules).toEqual(['handled once']);
+    });
+
     it('holds events to the transaction of the application they were published in', () => {
       const within = (id: string, rollsBack: boolean): Entry[] => {
         const call = calls++;

@@ -134,4 +134,13 @@ describe('commits of PostgreSQL, sent ahead', () => {
     await store.sharing.join();
     expect(await outcomeOf(store.commit(batch(['mine'], { joined: 1, generation: 1 })))).toEqual([2]);
   });
+
+  it('wait for one within a transaction whose process hangs before its end, but not for as long as its lease', async () => {
+    const transaction = await store.begin(60_000);
+    // All of its commit but the end.
+    await (transaction as unknown as { write(batch: CommitBatch): Promise<unknown> }).write(batch(['hangs']));
+    await store.commit(batch(['waits']));
+    expect(await idsInLog()).toEqual(['first', 'waits']);
+    await expect(transaction.commit(batch(['late']))).rejects.toMatchObject({ code: 'CARILLON_DATABASE_UNREACHABLE' });
+  });
 });

@@ -52,7 +52,10 @@ describe('members of a log in PostgreSQL', () => {
     expect(members.rows[0]?.no).not.toBe(rows[0]?.no);
   });
 
-  it('replace one that hangs with the lock of the log in its hands', async () => {
+  it.each([
+    ['at once', 1],
+    ['when its lease is over, by which time all else waits for it', 2000],
+  ])('replace one that hangs with the lock of the log in its hands, %s', async (_when, hungLeaseMs) => {
     bus = await createBus({ engine: postgres({ url: database.url, lookMs: 20, leaseMs: 300 }) });
     const handled: string[] = [];
     await bus.subscribe(happened, ({ id }) => void handled.push(id), { name: 'mine', from: 'beginning' });
@@ -63,7 +66,9 @@ describe('members of a log in PostgreSQL', () => {
       await one.query('SET search_path = carillon');
     }
     const [first, second] = hung as [pg.Client, pg.Client];
-    const { rows } = await first.query<{ no: number }>("SELECT join_members('hung', 1) AS no");
+    const { rows } = await first.query<{ no: number }>(`SELECT join_members('hung', ${hungLeaseMs}) AS no`);
+    // As its own session would.
+    await second.query(`SELECT pg_advisory_lock(member_class(), ${rows[0]?.no})`);
     const commit = `SELECT assert_member(${rows[0]?.no}, NULL), lock_log()`;
     await first.query('BEGIN');
     await first.query(commit);

@@ -298,6 +298,17 @@ describe('balancing', () => {
     await membership.stop();
   });
 
+  it('buries, too, while the store answers nothing else: the dead one may hold what it waits for', async () => {
+    const { others, clock, membership, mine } = await started();
+    others.holding.set('runners', []);
+    others.wake('members');
+    await clock.advance(LEASE_MS);
+    expect(others.noted()).toEqual(['renew', 'bury', 'renew', 'bury', 'renew', 'bury']);
+    for (const goOn of others.holding.get('runners') ?? []) goOn();
+    await membership.stop();
+    expect(mine.lost).toBe(0);
+  });
+
   it('what was claimed in an earlier membership is not taken', async () => {
     const { others, clock, membership, mine } = await started();
     mine.share.lose();

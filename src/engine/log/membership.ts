@@ -49,6 +49,7 @@ export class Membership {
   /** What is to be done one after the other. */
   work: Promise<void> = Promise.resolve();
   balancing = false;
+  burying = false;
 
   constructor(sharing: Sharing, writer: LogWriter) {
     this.sharing = sharing;
@@ -95,12 +96,24 @@ export class Membership {
       if (!this.isIn(epoch)) return;
       if (!alive) return this.writer.fence();
       this.renewed(askedAt);
-      this.later(async () => {
-        if (await this.sharing.bury()) this.balanceSoon();
-      });
+      await this.buryDead();
       this.balanceSoon();
     } catch (error) {
       this.fail(error, epoch);
+    }
+  }
+
+  /** Not in turn with the rest: that may be waiting for what a dead one holds in its hands. */
+  async buryDead(): Promise<void> {
+    if (this.burying) return;
+    this.burying = true;
+    const { epoch } = this;
+    try {
+      await this.sharing.bury();
+    } catch (error) {
+      this.fail(error, epoch);
+    } finally {
+      this.burying = false;
     }
   }
 
@@ -259,10 +272,7 @@ export class Membership {
   lookAgain(): void {
     this.retry ??= this.sharing.clock.setTimer(this.sharing.lookMs, () => {
       this.retry = null;
-      this.later(async () => {
-        await this.sharing.bury();
-        this.balanceSoon();
-      });
+      void this.buryDead().then(() => this.balanceSoon());
     });
   }
 

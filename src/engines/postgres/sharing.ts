@@ -149,7 +149,12 @@ export class PostgresSharing implements Sharing {
     const rows = await this.call('SELECT join_members($1, $2)', [name, this.leaseMs]);
     this.member = rows[0]?.[0] as number;
     if (this.asker === 0) this.asker = this.member;
-    await this.onSession((connection) => this.holdLock(connection).then(() => ({ rows: [], rowCount: 0 })));
+    await this.onSession(async (connection) => {
+      // That of the member it was before.
+      const answer = await connection.query('SELECT pg_advisory_unlock_all()');
+      await this.holdLock(connection);
+      return answer;
+    });
     this.tell('members');
   }
 

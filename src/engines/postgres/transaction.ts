@@ -30,6 +30,11 @@ export interface TransactionHost {
 }
 
 const RETRY_MS = 100;
+/**
+ * With its commit written and not yet told to end, a transaction keeps everybody from appending. A process that hangs just
+ * then loses it after this long, not with its lease only.
+ */
+const ALSO = `pg_current_xact_id()::text AS id, set_config('idle_in_transaction_session_timeout', '2s', true), `;
 
 /**
  * Handlers' transactions: each has a connection of its own while it lasts, `transactionsMax` of them at once; who comes
@@ -213,7 +218,7 @@ class PostgresTransaction implements StoreTransaction {
   async write(batch: CommitBatch): Promise<{ readonly result: CommitResult; readonly id: string }> {
     try {
       const values = commitValues(batch, this.store.sharing.member, null, null);
-      const text = commitStatement(this.store.commitFunction, 'pg_current_xact_id()::text AS id, ');
+      const text = commitStatement(this.store.commitFunction, ALSO);
       const { rows } = await this.connection.query({ text, values });
       const row = rows[0] as Readonly<Record<string, unknown>>;
       return { result: commitResult(batch, row), id: row['id'] as string };

@@ -20,19 +20,22 @@ export function* checkDuplicates(ledger, plans) {
   }
 }
 
-/** Whether the acknowledgement of this handling was durable when its life ended. */
+/** Whether the acknowledgement of this handling was durable when its life ended, or was taken for dead by the others. */
 function isSettled(ledger, plan, { life: no, t, epoch, index }) {
   const life = ledger.life(no);
-  if (life.barrier > index) return true;
+  const lostUs = ledger.lostAfter(no, t);
+  if (lostUs === Infinity && life.barrier > index) return true;
   // Where transactions have connections of their own, their commits are not in one row with those of publishes.
   const inRow = !(ledger.shared && plan.effects);
-  if (inRow && life.epoch - epoch >= SETTLED_AFTER_EPOCHS) return true;
+  const links = life.epochsUs.slice(epoch).filter((us) => us < lostUs).length;
+  if (inRow && links >= SETTLED_AFTER_EPOCHS) return true;
   const settledAfterUs = ledger.shared ? SETTLED_AFTER_SHARED_US : SETTLED_AFTER_US;
   return life.faultUs !== Infinity && life.faultUs - t > settledAfterUs;
 }
 
 /** Whether the handling was of this life, or of one that was alive to the others at that moment and so handed over what was settled. */
-const isOf = (ledger, end, { life, t }) => end.life === life || (ledger.shared && t < ledger.life(end.life).aliveUs);
+const isOf = (ledger, end, { life, t }) =>
+  end.life === life ? ledger.lostAfter(life, end.t) > t : ledger.shared && t < ledger.life(end.life).aliveUs;
 
 function* checkAgain(ledger, plan, id, notes) {
   const sub = plan.name;
