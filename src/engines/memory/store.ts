@@ -81,7 +81,10 @@ export class MemoryStore implements LogStore {
   append(row: StoreUnit['rows'][number], recordedMs: number): number {
     const { log } = this;
     let ids = log.ids.get(row.source);
-    if (!ids) log.ids.set(row.source, (ids = new Map()));
+    if (!ids) {
+      ids = new Map();
+      log.ids.set(row.source, ids);
+    }
     const known = ids.get(row.id);
     if (known !== undefined) return -known;
     const position = ++log.last;

@@ -154,6 +154,10 @@ class Database {
     );
   }
 
+  isMember(pid, withinMs) {
+    return this.wait(`EXISTS (SELECT FROM ${SCHEMA}.members WHERE name LIKE '%:' || $1)`, [String(pid)], withinMs);
+  }
+
   isGone(pid, withinMs) {
     return this.wait(`NOT EXISTS (SELECT FROM ${SCHEMA}.members WHERE name LIKE '%:' || $1)`, [String(pid)], withinMs);
   }

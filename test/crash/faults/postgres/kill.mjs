@@ -6,6 +6,7 @@ import { runMs } from '../kill.mjs';
 const HANDED_OVER_WITHIN_MS = 20_000;
 /** One that hangs, when its lease is over. */
 const FENCED_WITHIN_MS = 20_000;
+const JOINS_WITHIN_MS = 20_000;
 /** By then the others have begun to handle what it had. */
 const HANGS_ON_MS = 200;
 const WATCHED_EVERY = 5;
@@ -39,6 +40,9 @@ async function killWatched(trial, database, life) {
 }
 
 async function hang(trial, database, life) {
+  // One that was replaced a moment ago has to be there again before it can be replaced.
+  const joined = await database.isMember(life.process.pid, JOINS_WITHIN_MS);
+  if (joined === null) trial.broken(life, `a process that was replaced joins anew within ${JOINS_WITHIN_MS} ms`);
   await trial.pause(life);
   const ms = await database.isGone(life.process.pid, FENCED_WITHIN_MS);
   if (ms === null) trial.broken(life, `a process that hangs is replaced within ${FENCED_WITHIN_MS} ms`);
