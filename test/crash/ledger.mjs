@@ -101,6 +101,12 @@ export class Ledger {
     return Math.min(...(this.lost.get(no) ?? none).map(({ from }) => from).filter((from) => from >= t), Infinity);
   }
 
+  /** One life is several members of the log, one after the other: each begins with nothing when the others have taken what the one before it had. */
+  memberOf({ life, t }) {
+    const times = (this.lost.get(life) ?? none).filter(({ until }) => until <= t).length;
+    return `${life}/${times}`;
+  }
+
   life(no) {
     let life = this.lives.get(no);
     if (!life) {

@@ -308,7 +308,9 @@ describe('the checker of the crash harness', () => {
         ...at(10_003, { op: 'stopped', life: 0 }),
       ];
       for (const life of [0, 1]) {
-        const again = at(10_001, begin('b', 2, { life, attempt: 2 }), end('b', { life }));
+        const again = (['a', 'b'] as const).flatMap((id, no) =>
+          at(10_001, begin(id, 1 + no, { life, attempt: 2 }), end(id, { life })),
+        );
         const all = [...history(...at(12, b), ...hangs, ...again, ...rest), ...found];
         expect(verdict(all)).toEqual({ counts: none, rules: [] });
       }

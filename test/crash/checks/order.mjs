@@ -51,7 +51,7 @@ function endsIt(plan, kind) {
   return kind === 'ok' || kind === 'discard' || (kind === 'dead' && !plan.holds);
 }
 
-/** Within one life: one at a time, and positions of what was handled rise, but for what was redriven. */
+/** One at a time; and within one life, as long as it has what it had, positions of what was handled rise, but for what was redriven. */
 function* checkSequence(ledger, plan, stored) {
   const sub = plan.name;
   const all = stored.flatMap(({ id, at }) => ledger.notesOf(sub, id).map((note) => ({ ...note, id, at })));
@@ -69,10 +69,11 @@ function* checkSequence(ledger, plan, stored) {
       running.set(id, { group, life, t });
     } else running.delete(id);
     if (kind !== 'ok') continue;
-    const before = last.get(life) ?? 0;
+    const member = ledger.memberOf({ life, t });
+    const before = last.get(member) ?? 0;
     if (at < before && !redriven.has(id))
       yield { fault: 'inverted', rule: 'handled in order', sub, id, at, life, after: before };
-    last.set(life, Math.max(before, at));
+    last.set(member, Math.max(before, at));
   }
 }
 
