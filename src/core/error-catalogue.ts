@@ -147,6 +147,10 @@ const rows = {
     'usage',
     'Grant this user the right that is missing (for a schema that is to be made: GRANT CREATE ON DATABASE ... TO ...), or use another user.',
   ],
+  CARILLON_DATABASE_POOLED: [
+    'usage',
+    'Connect to the server itself, or to a pooler that gives a connection one session for as long as it lasts (PgBouncer: pool_mode = session).',
+  ],
   CARILLON_DATABASE_READ_ONLY: [
     'storage',
     'Name the primary server instead of a standby, or let this user write: default_transaction_read_only must be off. A bus that runs goes on by itself once it can write.',

@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBus } from '../../src/bus/index.ts';
 import { isCarillonError, makeEvent, type CarillonError, type ErrorCode } from '../../src/core/index.ts';
 import { postgres, type PostgresOptions } from '../../src/engines/postgres/index.ts';
+import { memory } from '../../src/engines/memory/index.ts';
+import { outboxRelay } from '../../src/sources/outbox/index.ts';
+import { startPooler } from './pooler.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 const PASSWORD = 'open-sesame-42';
@@ -151,6 +154,24 @@ describe('what is wrong with the database, as a user is told', () => {
     expect(await told(url)).toEqual(
       says('CARILLON_DATABASE_TLS', /does not support SSL connections/, /sslmode=disable/),
     );
+  });
+
+  it('a pooler that gives each transaction another session; one that does not will do', async () => {
+    const [transactions, sessions] = [
+      await startPooler(database.url, 'transaction'),
+      await startPooler(database.url, 'session'),
+    ];
+    const expected = says('CARILLON_DATABASE_POOLED', /another session of the server/, /pool_mode = session/);
+    expect(await told({ url: transactions.url, schema: 'pooled' })).toEqual(expected);
+    const relay = outboxRelay({ url: transactions.url });
+    await expect(createBus({ engine: memory(), modules: [relay] })).rejects.toMatchObject({
+      code: 'CARILLON_DATABASE_POOLED',
+    });
+    const bus = await createBus({ engine: postgres({ url: sessions.url, schema: 'pooled' }) });
+    const event = makeEvent({ specversion: '1.0', id: 'a', source: '/test', type: 'thing.happened' }, {});
+    expect(await bus.publish(event)).toMatchObject({ position: 1 });
+    await bus.stop();
+    await Promise.all([transactions.close(), sessions.close()]);
   });
 
   it('a database that is read-only', async () => {

@@ -24,7 +24,7 @@ export type { PostgresOptions, PostgresRetentionSettings, PostgresSettings };
  *
  * Fails on open with `CARILLON_OPTION_INVALID`, `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`,
  * `CARILLON_DATABASE_TLS`, `CARILLON_DATABASE_UNKNOWN`, `CARILLON_DATABASE_RIGHTS`, `CARILLON_DATABASE_READ_ONLY`,
- * `CARILLON_DATABASE_VERSION`, `CARILLON_STORAGE_VERSION`.
+ * `CARILLON_DATABASE_POOLED`, `CARILLON_DATABASE_VERSION`, `CARILLON_STORAGE_VERSION`.
  * @param options a URL; or `{ url }`, the address `{ host, port, user, password, database, name }` or `{ pool }`, and settings
  */
 export function postgres(options: PostgresOptions): Engine {

@@ -15,7 +15,14 @@ import type {
   StoreRows,
   StoreTransaction,
 } from '../../engine/log/index.ts';
-import { connectorOf, quoteIdentifier, type Connection, type Connector, type Query } from '../../postgres/index.ts';
+import {
+  assertOwnSession,
+  connectorOf,
+  quoteIdentifier,
+  type Connection,
+  type Connector,
+  type Query,
+} from '../../postgres/index.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
@@ -118,6 +125,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     // The first connection tells at once what is wrong with the way to the database.
     const first = await this.connector.connect();
     try {
+      await assertOwnSession(this.connector, first);
       await this.setUp(first);
       await migrate(first, schema);
     } finally {

@@ -38,6 +38,7 @@ import {
   type ModuleHealth,
 } from '../../core/index.ts';
 import {
+  assertOwnSession,
   connectorOf,
   quoteIdentifier,
   sequencingFile,
@@ -85,7 +86,7 @@ const steps: readonly (readonly URL[])[] = [[new URL('sql/0001.sql', import.meta
  * and once to a bus that deduplicates.
  *
  * Starting fails with `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_TLS`, `CARILLON_DATABASE_UNKNOWN`,
- * `CARILLON_DATABASE_RIGHTS`, `CARILLON_STORAGE_VERSION`. Later the database is waited for, and the module says that it
+ * `CARILLON_DATABASE_RIGHTS`, `CARILLON_DATABASE_POOLED`, `CARILLON_STORAGE_VERSION`. Later the database is waited for, and the module says that it
  * is unhealthy. Fails at once with `CARILLON_OPTION_INVALID`.
  */
 export function outboxRelay(options: OutboxRelayOptions): Module {
@@ -175,6 +176,7 @@ class Relay {
   async start(): Promise<void> {
     const connection = await this.parts.connector.connect();
     try {
+      await assertOwnSession(this.parts.connector, connection);
       await takeSteps(connection, this.parts.schema, steps);
     } finally {
       await connection.close();
