@@ -15,5 +15,5 @@ export {
 } from './connection.ts';
 export { databaseError, sqlStateOf } from './database-errors.ts';
 export { IDENTIFIER_BYTES_MAX, quoteIdentifier, quoteLiteral } from './identifiers.ts';
-export { assertOwnSession } from './own-session.ts';
+export { assertOwnSession, setUpSession } from './own-session.ts';
 export { sequencingFile, takeSteps } from './schema-steps.ts';

@@ -1,5 +1,6 @@
 import { carillonError, systemClock } from '../core/index.ts';
 import type { Connection, Connector } from './connection.ts';
+import { quoteIdentifier } from './identifiers.ts';
 
 /** Other transactions that are begun beside: a pooler gives them its idle sessions, the last one used first. */
 const OTHERS = 3;
@@ -33,6 +34,17 @@ export async function assertOwnSession(connector: Connector, connection: Connect
     timer.cancel();
     await Promise.allSettled(others.map((other) => other.close()));
   }
+}
+
+/**
+ * Makes a session one of ours, whatever is set for its user or its database: statements mean this schema, take the time they
+ * need, and see what was committed while they waited for a lock, which they do not under any other isolation.
+ */
+export async function setUpSession(connection: Connection, schema: string): Promise<void> {
+  await connection.query(
+    `SET search_path = ${quoteIdentifier(schema, 'schema')}, public; SET statement_timeout = 0; SET lock_timeout = 0;
+     SET default_transaction_isolation = 'read committed'`,
+  );
 }
 
 async function processOf(connection: Connection): Promise<number> {

@@ -7,6 +7,7 @@ import { resolveOptions, type PostgresRetentionSettings } from '../../src/engine
 import type { PostgresRetention } from '../../src/engines/postgres/retention.ts';
 import { PostgresStore } from '../../src/engines/postgres/store.ts';
 import { fakeClock, type FakeClock } from '../../src/testing/index.ts';
+import { setUpSession } from '../../src/postgres/index.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 const HOUR_MS = 3_600_000;
@@ -208,7 +209,7 @@ describe('retention', () => {
     await retention.run();
     await clock.advance(7 * HOUR_MS);
     const reader = await store.connector.connect();
-    await store.setUp(reader);
+    await setUpSession(reader, store.options.schema);
     await reader.query('BEGIN; SELECT count(*) FROM events');
     await retention.run();
     expect(await partitions(store)).toContain('events_1');

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createBus } from '../../src/bus/index.ts';
 import { defineModule, makeEvent, type Bus, type Event, type Module } from '../../src/core/index.ts';
 import { postgres } from '../../src/engines/postgres/index.ts';
+import { memory } from '../../src/engines/memory/index.ts';
+import { outbox, outboxRelay } from '../../src/sources/outbox/index.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 import { until } from './waiting.ts';
 
@@ -70,5 +72,27 @@ describe('whatever is set for every session of the database', () => {
     for await (const { event } of one.read()) events.push(event);
     expect(events.map(({ id }) => id)).toEqual([...ids, 'within', 'bytes']);
     expect(events.at(-1)?.data).toEqual(new Uint8Array([0, 92, 255]));
+  });
+
+  it.each(settings)('%s: an outbox is relayed, in order', async (setting) => {
+    await database.query(`ALTER DATABASE ${database.name} SET ${setting}`);
+    const bus = await createBus({ engine: memory(), modules: [outboxRelay({ url: database.url, lookMs: 10 })] });
+    buses.push(bus);
+    const client = new pg.Client(database.url);
+    await client.connect();
+    const ids = Array.from({ length: 40 }, (_, n) => `e${n}`);
+    for (const id of ids) {
+      await client.query('BEGIN');
+      await outbox().publish(client, happened(id, 'one key'));
+      await client.query('COMMIT');
+    }
+    await client.end();
+    const relayed: string[] = [];
+    await until(async () => {
+      relayed.length = 0;
+      for await (const { event } of bus.read()) relayed.push(event.id);
+      return relayed.length >= ids.length;
+    }, 'the outbox to be relayed');
+    expect(relayed).toEqual(ids);
   });
 });

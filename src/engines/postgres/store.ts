@@ -19,6 +19,7 @@ import {
   assertOwnSession,
   connectorOf,
   quoteIdentifier,
+  setUpSession,
   type Connection,
   type Connector,
   type Query,
@@ -104,19 +105,10 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
       connector,
       outage,
       prepare: async (connection) => {
-        await this.setUp(connection);
+        await setUpSession(connection, this.options.schema);
         await parts.prepare(connection);
       },
     });
-  }
-
-  async setUp(connection: Connection): Promise<void> {
-    const schema = quoteIdentifier(this.options.schema, 'schema');
-    // Under any other isolation a statement does not see what was committed while it waited for a lock.
-    await connection.query(
-      `SET search_path = ${schema}, public; SET statement_timeout = 0; SET lock_timeout = 0;
-       SET default_transaction_isolation = 'read committed'`,
-    );
   }
 
   async open(host: StoreHost): Promise<StoreOpened> {
@@ -126,7 +118,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     const first = await this.connector.connect();
     try {
       await assertOwnSession(this.connector, first);
-      await this.setUp(first);
+      await setUpSession(first, schema);
       await migrate(first, schema);
     } finally {
       await first.close();

@@ -42,6 +42,7 @@ import {
   connectorOf,
   quoteIdentifier,
   sequencingFile,
+  setUpSession,
   takeSteps,
   type Connection,
   type Connector,
@@ -224,7 +225,7 @@ class Relay {
     });
     void connection.broken.then(() => this.wake());
     try {
-      await this.ask(`SET search_path = ${quoteIdentifier(schema, 'schema')}; SET statement_timeout = 0`);
+      await this.answered((open) => setUpSession(open, schema));
       await this.ask(`LISTEN ${quoteIdentifier(channelOf(schema), 'channel')}`);
       while (!this.stopping && !(await this.lock())) {
         this.state = 'standby';
@@ -354,12 +355,16 @@ class Relay {
     });
   }
 
-  async ask(query: string | Query): Promise<QueryAnswer> {
+  ask(query: string | Query): Promise<QueryAnswer> {
+    return this.answered((connection) => connection.query(query));
+  }
+
+  async answered<Result>(work: (connection: Connection) => Promise<Result>): Promise<Result> {
     const { connection } = this;
     if (connection === null) throw carillonError('CARILLON_BUG', 'the relay has no connection');
     const timer = systemClock.setTimer(ANSWER_MS, () => connection.abort());
     try {
-      return await connection.query(query);
+      return await work(connection);
     } finally {
       timer.cancel();
     }
