@@ -16,6 +16,7 @@ Kills an engine's process again and again, each time in one way, and checks that
                   kill       kill -9 of one of them; some leave, some hang
                   restart    the server is stopped as by a crash
                   cut        connections are cut, within messages too
+                  silence    connections swallow everything, and nobody is told
                   terminate  sessions are ended, in COMMIT too
                   pool       no connections are left
   --cycles N      how often (default 20)

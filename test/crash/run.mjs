@@ -10,13 +10,14 @@ import { cut } from './faults/postgres/cut.mjs';
 import { kill as killShared } from './faults/postgres/kill.mjs';
 import { pool } from './faults/postgres/pool.mjs';
 import { restart } from './faults/postgres/restart.mjs';
+import { silence } from './faults/postgres/silence.mjs';
 import { terminate } from './faults/postgres/terminate.mjs';
 import { randomFrom } from './random.mjs';
 
 /** What can be done to each engine. */
 export const modes = {
   sqlite: { kill, power, enospc, eio },
-  postgres: { kill: killShared, restart, cut, terminate, pool },
+  postgres: { kill: killShared, restart, cut, silence, terminate, pool },
 };
 
 /** Cycles on one data directory before another is begun: what the checker holds in memory stays small. */

@@ -36,9 +36,7 @@ export interface SharingHost {
 const GRACE_MS = 1500;
 /** Notifications of one kind, from this process, are at least so far apart. */
 const NOTIFY_EVERY_MS = 2;
-/** A member that could not write for a while is still one: nothing is given up for a full disk or a deadlock. */
-const PATIENCE: Patience = { waitsOut: isPassing };
-/** A lease is too short for what takes its time, such as burying a member that hangs. */
+/** A lease may be too short for what takes its time, such as burying a member that hangs. */
 const ANSWER_MIN_MS = 5000;
 const WAKES: ReadonlySet<string> = new Set<Wake>(['log', 'members', 'changes', 'answers']);
 
@@ -60,6 +58,10 @@ export class PostgresSharing implements Sharing {
   readonly lookMs: number;
   readonly clock: Clock = systemClock;
   readonly session: Session;
+  /** A member that could not write for a while is still one: nothing is given up for a full disk or a deadlock. */
+  readonly patience: Patience;
+  /** Of what may have to wait for a member that hangs, until that is buried. */
+  readonly longPatience: Patience;
   readonly channel: string;
   member = 0;
   asker = 0;
@@ -73,6 +75,9 @@ export class PostgresSharing implements Sharing {
   constructor(host: SharingHost) {
     this.host = host;
     this.leaseMs = host.options.leaseMs;
+    const answerMs = Math.max(this.leaseMs, ANSWER_MIN_MS);
+    this.patience = { waitsOut: isPassing, answerMs };
+    this.longPatience = { waitsOut: isPassing, answerMs: 2 * answerMs };
     this.lookMs = host.options.lookMs;
     this.channel = channelOf(host.options.schema);
     this.session = host.session({
@@ -139,7 +144,7 @@ export class PostgresSharing implements Sharing {
   }
 
   async call(text: string, values: readonly unknown[] = []): Promise<readonly Cells[]> {
-    return this.host.rows({ name: text.slice(0, 60), text, values }, PATIENCE);
+    return this.host.rows({ name: text.slice(0, 60), text, values }, this.longPatience);
   }
 
   // Being a member.
@@ -167,7 +172,7 @@ export class PostgresSharing implements Sharing {
 
   async onSession(work: (connection: Connection) => Promise<QueryAnswer>): Promise<QueryAnswer> {
     try {
-      return await this.session.run(work, { ...PATIENCE, answerMs: Math.max(this.leaseMs, ANSWER_MIN_MS) });
+      return await this.session.run(work, this.patience);
     } catch (error) {
       throw storeError(error);
     }
@@ -245,7 +250,7 @@ export class PostgresSharing implements Sharing {
   async remains(subscription: number, slots: readonly number[]): Promise<Remains> {
     const values = [subscription, slots];
     try {
-      return await this.host.reader.run((connection) => this.readRemains(connection, values), PATIENCE);
+      return await this.host.reader.run((connection) => this.readRemains(connection, values), this.longPatience);
     } catch (error) {
       throw storeError(error);
     }

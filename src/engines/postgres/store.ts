@@ -36,6 +36,10 @@ import { isUnfollowed, storeError } from './store-errors.ts';
 import { Transactions, type TransactionHost } from './transaction.ts';
 
 const COMMIT = commitStatement('commit');
+/** Reads are short, or stop after so many events. */
+const READING: Patience = { answerMs: 60_000 };
+/** What takes as long as the log is large. */
+const LONG: Patience = {};
 
 /**
  * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls, and the next
@@ -136,7 +140,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     this.subjectsIndexed = indexed === true;
     if (this.options.retention) {
       this.retention = new PostgresRetention(
-        { log: host.log, now: this.now, rows: (query) => this.rows(query) },
+        { log: host.log, now: this.now, rows: (query) => this.rows(query, LONG) },
         this.options.retention,
       );
       this.retention.start();
@@ -150,7 +154,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   }
 
   /** Rows as arrays, however often the connection breaks. */
-  async rows(query: Query, patience?: Patience): Promise<readonly Cells[]> {
+  async rows(query: Query, patience: Patience = READING): Promise<readonly Cells[]> {
     try {
       const { rows } = await this.reader.run(
         (connection) => connection.query({ ...query, rowMode: 'array' }),
@@ -261,10 +265,13 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   /** The index that revisions are found by, made when one is asked for the first time. */
   async indexSubjects(batch: CommitBatch): Promise<void> {
     if (!this.needsIndex(batch)) return;
-    await this.rows({
-      text: `CREATE INDEX IF NOT EXISTS events_by_subject
+    await this.rows(
+      {
+        text: `CREATE INDEX IF NOT EXISTS events_by_subject
              ON events (hashtextextended(subject, 0), position) WHERE subject IS NOT NULL`,
-    });
+      },
+      LONG,
+    );
     this.subjectsIndexed = true;
   }
 

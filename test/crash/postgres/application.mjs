@@ -4,6 +4,8 @@ import { mixed } from '../random.mjs';
 
 const CLIENTS = 6;
 const CONNECT_WITHIN_MS = 5_000;
+/** A connection that is silent is given up. */
+const ANSWERED_WITHIN_MS = 10_000;
 /** Most transactions are short. Some last, so that others begin and commit while their events are invisible. */
 const HOLD_MS = 12;
 const LONG_HOLD_MS = 250;
@@ -14,7 +16,9 @@ export class Application {
     const settings = { connectionString: url, application_name: 'crash application' };
     /** Whether the engine takes its connections from this pool too. */
     this.shared = poolMax !== undefined;
-    this.pool = poolOf({ ...settings, max: poolMax ?? CLIENTS, connectionTimeoutMillis: CONNECT_WITHIN_MS });
+    const patience = this.shared ? {} : { query_timeout: ANSWERED_WITHIN_MS };
+    const connectionTimeoutMillis = CONNECT_WITHIN_MS;
+    this.pool = poolOf({ ...settings, ...patience, max: poolMax ?? CLIENTS, connectionTimeoutMillis });
   }
 
   /**

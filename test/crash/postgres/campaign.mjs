@@ -1,11 +1,23 @@
 import { SharedTrial } from '../shared-trial.mjs';
 import { openHost } from './host.mjs';
+import { Proxy } from './proxy.mjs';
 
 const LIVES = 3;
 /** As long as a process may hang: short, so that a campaign sees many take-overs. */
 const LEASE_MS = 4_000;
 /** Several processes and a server share the machine. */
 const PACE = 25;
+
+/** The way to the server goes through a proxy that does wrong. */
+export const throughProxy = {
+  async open({ trial, database, random }) {
+    const proxy = await new Proxy(database.address, random).listen();
+    trial.settings.database = { ...trial.settings.database, url: database.url(proxy.port) };
+    return { proxy };
+  },
+
+  close: ({ proxy }) => proxy?.close(),
+};
 
 /**
  * A mode of the PostgreSQL engine: several processes on one database, until something happens to some of them.

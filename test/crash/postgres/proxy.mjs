@@ -3,7 +3,8 @@ import { between } from '../random.mjs';
 
 /**
  * A TCP proxy before the server that ends connections as a network does: at any byte. Each connection is `open` → (aimed:
- * what it does with the next piece that passes) → `cut`; or `open` → (stalled: passes nothing) → `open`.
+ * what it does with the next piece that passes) → `cut`; or `open` → (stalled: passes nothing) → `open`; or `open` → (silent:
+ * swallows everything, and neither side hears of the other's end) → `cut` once both have given up.
  */
 export class Proxy {
   links = new Set();
@@ -40,6 +41,11 @@ export class Proxy {
     link.aim(aims[between(this.random, 0, aims.length - 1)]);
   }
 
+  /** Each connection goes silent with this probability. */
+  silence(share) {
+    for (const link of this.links) if (this.random() < share) link.silent = true;
+  }
+
   cutAll() {
     for (const link of this.links) link.cut();
   }
@@ -57,6 +63,9 @@ const AIMED_FOR_MS = 1_000;
 
 class Link {
   aimed = null;
+  silent = false;
+  /** Sides of a silent connection that have given up. */
+  ended = 0;
 
   constructor(client, server, proxy) {
     this.client = client;
@@ -68,9 +77,13 @@ class Link {
 
   flow(from, to, what) {
     from.setNoDelay(true);
-    from.on('error', () => this.cut());
-    from.on('close', () => this.cut());
+    // Its end follows.
+    from.on('error', () => undefined);
+    from.on('close', () => {
+      if (!this.silent || ++this.ended === 2) this.cut();
+    });
     from.on('data', (piece) => {
+      if (this.silent) return;
       if (this.aimed === `within a ${what}` || this.aimed === `within an ${what}`) {
         to.write(piece.subarray(0, between(this.proxy.random, 0, piece.length - 1)), () => this.cut());
         from.pause();

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sharedMode } from '../../postgres/campaign.mjs';
-import { Proxy } from '../../postgres/proxy.mjs';
+import { sharedMode, throughProxy } from '../../postgres/campaign.mjs';
 import { between } from '../../random.mjs';
 import { runMs } from '../kill.mjs';
 
@@ -13,13 +12,8 @@ const UNREACHABLE_MS = 1_000;
 
 /** Connections are cut at random, in the middle of a message too, by a proxy before the server. */
 export const cut = sharedMode({
+  ...throughProxy,
   engine: { unreachableMs: UNREACHABLE_MS },
-
-  async open({ trial, database, random }) {
-    const proxy = await new Proxy(database.address, random).listen();
-    trial.settings.database = { ...trial.settings.database, url: database.url(proxy.port) };
-    return { proxy };
-  },
 
   async cycle({ trial, proxy, random, cycle }) {
     await sleep(runMs(random, cycle));
@@ -36,6 +30,4 @@ export const cut = sharedMode({
     }
     await trial.resumed();
   },
-
-  close: ({ proxy }) => proxy?.close(),
 });
