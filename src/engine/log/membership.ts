@@ -260,10 +260,14 @@ export class Membership {
 
   async claim(subscription: LogSubscription, slots: number): Promise<void> {
     const { epoch } = this;
-    const taken = await this.sharing.claim(subscription.no, slots);
+    const share = subscription.share as Share;
+    const taken = await this.sharing.claim(
+      subscription.no,
+      slots,
+      share.held.map(({ no }) => no),
+    );
     if (!this.isIn(epoch)) return;
     if (taken.length > 0) await subscription.acquire(taken);
-    const share = subscription.share as Share;
     if (share.held.length > 1) await this.rearrange(subscription);
     if (taken.reduce((sum, one) => sum + one.slots.length, 0) < slots) this.lookAgain();
   }

@@ -41,8 +41,11 @@ export interface Sharing {
   /** Members that run the subscription, in an order that all of them see. `me` is this one. */
   runners(subscription: number): Promise<{ readonly me: number; readonly all: readonly number[] }>;
 
-  /** Takes free shares of so many slots at most. One with more slots is divided; both parts keep its place. */
-  claim(subscription: number, slots: number): Promise<readonly StoredShare[]>;
+  /**
+   * Takes free shares of so many slots at most. One with more slots is divided; both parts keep its place.
+   * @param known numbers of the shares it holds
+   */
+  claim(subscription: number, slots: number, known: readonly number[]): Promise<readonly StoredShare[]>;
   /**
    * What of these slots has rows, and which of their keys are held back, as they stand now; what was told of them by
    * {@link takeChanges} from here on comes after that.
@@ -89,6 +92,8 @@ export type Wake = 'log' | 'members' | 'changes' | 'answers';
  */
 export interface Arrangement {
   readonly subscription: number;
+  /** Numbers of the shares that it holds, as it knows them. */
+  readonly held: readonly number[];
   readonly kept: Part | null;
   readonly freed: Part | null;
 }

@@ -27,7 +27,7 @@ import { LogDelivery } from './log-delivery.ts';
 import { recoverRows, reopen, type LeftBehind, type Recovery } from './recovery.ts';
 import { eventOf, keyOfRow } from './rows.ts';
 import { Share, type StoredShare } from './share.ts';
-import type { Part, RowChange } from './sharing.ts';
+import type { Arrangement, Part, RowChange } from './sharing.ts';
 import { slotOf, SlotSet } from './slots.ts';
 import { decodePlace, encodePlace, type OpenPosition, type PlaceInLog } from './state-codec.ts';
 import type { LogStore, StateWrite, StoredSubscription } from './store.ts';
@@ -297,7 +297,7 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
   }
 
   /** What it holds, as one share, and what it gives up, as another. */
-  arrange(): { readonly kept: Part | null; readonly freed: Part | null } {
+  arrange(): Omit<Arrangement, 'subscription'> {
     const share = this.share as Share;
     const staying = [...share.owned].filter((slot) => !share.leaving.has(slot));
     const leaving = [...share.leaving.keys()];
@@ -305,7 +305,11 @@ export class LogSubscription implements EngineSubscription, ArrangingSource {
       slots.length === 0 ? null : { slots, state: this.encode(new SlotSet(slots), mark) };
     this.arrangedMark = this.raisedMark();
     this.writtenUpTo = this.readUpTo;
-    return { kept: part(staying, this.closed ? 0 : this.arrangedMark), freed: part(leaving, 0) };
+    return {
+      held: share.held.map(({ no }) => no),
+      kept: part(staying, this.closed ? 0 : this.arrangedMark),
+      freed: part(leaving, 0),
+    };
   }
 
   arranged(no: number | null): void {

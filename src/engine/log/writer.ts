@@ -23,7 +23,7 @@ import {
   type StoreUnit,
 } from './store.ts';
 import type { DeliveryRow, EventRow } from './stored.ts';
-import type { Answer, Part } from './sharing.ts';
+import type { Answer, Arrangement } from './sharing.ts';
 import { LogTail, type TailHost } from './tail.ts';
 
 /**
@@ -52,7 +52,7 @@ const REFUSED_RETRY_MS = 500;
 /** A subscription of a shared log that comes to hold its slots as one share, or gives some up. */
 export interface ArrangingSource extends StateSource {
   /** What it keeps and what it gives up, with their places: written with all that was told of it before. */
-  arrange(): { readonly kept: Part | null; readonly freed: Part | null };
+  arrange(): Omit<Arrangement, 'subscription'>;
   /** It was written. @param share number of the one that is kept */
   arranged(share: number | null): void;
 }
@@ -378,6 +378,8 @@ export class LogWriter implements TailHost {
   send(): void {
     if (this.failure || this.fenced || this.arrangementUnderWay) return;
     if (this.underWay >= COMMITS_UNDER_WAY_MAX || !this.hasWork()) return;
+    // A commit made again must not come after one that gave its slots to another.
+    if (this.underWay > 0 && this.arranging.length > 0) return;
     const sent = this.collect();
     this.underWay++;
     this.arrangementUnderWay = sent.arranging.length > 0;

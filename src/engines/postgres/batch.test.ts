@@ -94,7 +94,7 @@ describe('a call of commit', () => {
     expect(member({ remove: [{ subscription: 1, position: 1 }] })).toBe(9);
     expect(member({ states: [{ subscription: 1, share: 1, version: 1, state: new Uint8Array() }] })).toBe(9);
     expect(member({ joined: 1, units: [unit([row('a')])] })).toBe(9);
-    expect(member({ arrangements: [{ subscription: 1, kept: null, freed: null }] })).toBe(9);
+    expect(member({ arrangements: [{ subscription: 1, held: [], kept: null, freed: null }] })).toBe(9);
   });
 
   it('tells the shape of units only where one has a condition', () => {

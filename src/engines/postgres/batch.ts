@@ -95,8 +95,9 @@ export function commitValues(batch: CommitBatch, member: number, epoch: number |
     some(remove, ({ subscription, position }) => ({ s: subscription, p: position })),
     some(schedule, ({ event, dueMs }) => ({ ...scheduledJson(event), due: dueMs })),
     some(unschedule, (one) => ({ ...one, dedupe: dedupeOf(one) })),
-    some(arrangements, ({ subscription, kept, freed }) => ({
+    some(arrangements, ({ subscription, held, kept, freed }) => ({
       subscription,
+      held,
       kept: partJson(kept),
       freed: partJson(freed),
     })),

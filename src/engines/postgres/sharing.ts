@@ -230,11 +230,12 @@ export class PostgresSharing implements Sharing {
 
   // Shares and what belongs to them.
 
-  async claim(subscription: number, slots: number): Promise<readonly StoredShare[]> {
-    const rows = await this.call('SELECT no, slots, start, reached, version, state FROM claim_shares($1, $2, $3)', [
+  async claim(subscription: number, slots: number, known: readonly number[]): Promise<readonly StoredShare[]> {
+    const rows = await this.call('SELECT no, slots, start, reached, version, state FROM claim_shares($1, $2, $3, $4)', [
       this.member,
       subscription,
       slots,
+      known,
     ]);
     return rows.map(([no, some, start, reached, version, state]) => ({
       no: Number(no),
@@ -311,16 +312,30 @@ export class PostgresSharing implements Sharing {
     return found;
   }
 
+  /** Forgotten there once they are known here: an answer may be lost. */
   async takeChanges(): Promise<readonly RowChange[]> {
-    const rows = await this.call('SELECT kind, subscription, slot, position, at, holds, key FROM take_changes($1)', [
-      this.member,
-    ]);
-    return rows.map(([kind, subscription, slot, position, at, holds, key]) => ({
-      kind: kind as RowChange['kind'],
-      subscription: subscription as number,
-      row: { slot: slot as number, position: Number(position), holds: holds as boolean, key: key as string | null },
-      atMs: Number(at),
-    }));
+    const taken: RowChange[] = [];
+    for (let seen: unknown[] = []; ; ) {
+      const rows = await this.call(
+        'SELECT no, kind, subscription, slot, position, at, holds, key FROM take_changes($1, $2)',
+        [this.member, seen],
+      );
+      if (rows.length === 0) return taken;
+      seen = rows.map(([no]) => no);
+      for (const [, kind, subscription, slot, position, at, holds, key] of rows) {
+        taken.push({
+          kind: kind as RowChange['kind'],
+          subscription: subscription as number,
+          row: {
+            slot: slot as number,
+            position: Number(position),
+            holds: holds as boolean,
+            key: key as string | null,
+          },
+          atMs: Number(at),
+        });
+      }
+    }
   }
 
   async look(): Promise<Sight> {
@@ -352,13 +367,15 @@ export class PostgresSharing implements Sharing {
     return rows.map(([name]) => name as string);
   }
 
+  /** As with changes. */
   async takeAnswers(): Promise<readonly Answer[]> {
     const rows = await this.call(
-      'DELETE FROM answers WHERE asker = $1 RETURNING asker, source, id, subscription, answer',
+      'SELECT no, asker, source, id, subscription, answer FROM answers WHERE asker = $1 ORDER BY no',
       [this.asker],
     );
+    if (rows.length > 0) await this.call('DELETE FROM answers WHERE no = ANY ($1)', [rows.map(([no]) => no)]);
     return rows.map(
-      ([asker, source, id, subscription, answer]) => ({ asker, source, id, subscription, answer }) as Answer,
+      ([, asker, source, id, subscription, answer]) => ({ asker, source, id, subscription, answer }) as Answer,
     );
   }
 

@@ -129,30 +129,50 @@ BEGIN
   RETURN answers;
 END $$;
 
--- One share of the slots that a member keeps, one free one of those it gives up.
+-- Whether these arrangements were made before, and nobody was told: what they replace is gone.
+CREATE FUNCTION is_arranged(a_member int, list jsonb) RETURNS boolean LANGUAGE sql SET search_path FROM CURRENT AS $$
+  SELECT NOT EXISTS (SELECT FROM shares s, jsonb_array_elements(list) AS one, jsonb_array_elements_text(one->'held') AS h
+                      WHERE s.no = h::bigint AND s.owner = a_member)
+$$;
+
+-- One share of the slots that a member keeps, one free one of those it gives up, in place of those it says it holds. Made
+-- again, the share it keeps is found, with the newer place; the free one may be another's by now.
 CREATE FUNCTION arrange(a_member int, list jsonb) RETURNS bigint[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   one jsonb;
+  of_subscription int;
+  kept_slots smallint[];
+  freed_slots smallint[];
   made bigint;
   kept bigint[] := '{}';
   newest bigint := (SELECT last_value FROM positions);
 BEGIN
   FOR one IN SELECT * FROM jsonb_array_elements(list) LOOP
-    DELETE FROM shares WHERE subscription = (one->>'subscription')::int AND owner = a_member;
+    of_subscription := one->>'subscription';
+    kept_slots := (SELECT array_agg(s::smallint) FROM jsonb_array_elements_text(one->'kept'->'slots') AS s);
+    freed_slots := (SELECT array_agg(s::smallint) FROM jsonb_array_elements_text(one->'freed'->'slots') AS s);
     made := NULL;
-    IF one->'kept' <> 'null' THEN
-      INSERT INTO shares (subscription, slots, start, owner)
-      VALUES ((one->>'subscription')::int, (SELECT array_agg(s::smallint) FROM jsonb_array_elements_text(one->'kept'->'slots') AS s),
-              0, a_member) RETURNING no INTO made;
-      INSERT INTO places VALUES (made, 1, decode(one->'kept'->>'state', 'hex'));
+    DELETE FROM shares WHERE owner = a_member AND no IN (SELECT h::bigint FROM jsonb_array_elements_text(one->'held') AS h);
+    IF FOUND THEN
+      IF freed_slots IS NOT NULL THEN
+        INSERT INTO shares (subscription, slots, start, reached) VALUES (of_subscription, freed_slots, 0, newest)
+          RETURNING no INTO made;
+        INSERT INTO places VALUES (made, 1, decode(one->'freed'->>'state', 'hex'));
+        made := NULL;
+      END IF;
+      IF kept_slots IS NOT NULL THEN
+        INSERT INTO shares (subscription, slots, start, owner) VALUES (of_subscription, kept_slots, 0, a_member)
+          RETURNING no INTO made;
+        INSERT INTO places VALUES (made, 1, decode(one->'kept'->>'state', 'hex'));
+      END IF;
+    ELSIF kept_slots IS NOT NULL THEN
+      SELECT no INTO made FROM shares WHERE subscription = of_subscription AND owner = a_member AND slots = kept_slots;
+      IF made IS NULL THEN
+        RAISE EXCEPTION 'member % does not hold what it arranges', a_member USING ERRCODE = 'CA001';
+      END IF;
+      UPDATE places SET state = decode(one->'kept'->>'state', 'hex') WHERE share = made AND version = 1;
     END IF;
     kept := kept || made;
-    IF one->'freed' <> 'null' THEN
-      INSERT INTO shares (subscription, slots, start, reached)
-      VALUES ((one->>'subscription')::int, (SELECT array_agg(s::smallint) FROM jsonb_array_elements_text(one->'freed'->'slots') AS s),
-              0, newest) RETURNING no INTO made;
-      INSERT INTO places VALUES (made, 1, decode(one->'freed'->>'state', 'hex'));
-    END IF;
   END LOOP;
   RETURN kept;
 END $$;
@@ -167,17 +187,24 @@ BEGIN
   END IF;
 END $$;
 
-CREATE FUNCTION write_deliveries(put jsonb, removed jsonb) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE FUNCTION owns_slot(a_member int, a_subscription int, a_slot smallint) RETURNS boolean LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
+  SELECT EXISTS (SELECT FROM shares WHERE subscription = a_subscription AND owner = a_member AND a_slot = ANY (slots))
+$$;
+
+-- With an owner: only those in slots that it owns.
+CREATE FUNCTION write_deliveries(put jsonb, removed jsonb, an_owner int) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   IF removed IS NOT NULL THEN
     DELETE FROM deliveries d USING jsonb_to_recordset(removed) AS r(s int, p bigint)
-     WHERE d.subscription = r.s AND d.position = r.p;
+     WHERE d.subscription = r.s AND d.position = r.p AND (an_owner IS NULL OR owns_slot(an_owner, d.subscription, d.slot));
   END IF;
   IF put IS NOT NULL THEN
     INSERT INTO deliveries (subscription, position, slot, state, holds, attempts, at, key, records, data)
     SELECT s, p, slot, state, holds, attempts, at, key, records, data
       FROM jsonb_to_recordset(put) AS r(s int, p bigint, slot smallint, state smallint, holds boolean, attempts int, at bigint,
            key text, records text, data text)
+     WHERE an_owner IS NULL OR owns_slot(an_owner, s, slot)
     ON CONFLICT (subscription, position) DO UPDATE SET state = excluded.state, holds = excluded.holds,
       attempts = excluded.attempts, at = excluded.at, key = excluded.key, records = excluded.records, data = excluded.data;
   END IF;
@@ -242,7 +269,10 @@ BEGIN
     moment := (SELECT last_value FROM moments);
   END IF;
   IF given_shares IS NOT NULL THEN PERFORM write_places(given_shares, versions, states); END IF;
-  IF put IS NOT NULL OR removed IS NOT NULL THEN PERFORM write_deliveries(put, removed); END IF;
+  IF put IS NOT NULL OR removed IS NOT NULL THEN
+    -- Slots that were given up when this was made before may have another owner, who has written since.
+    PERFORM write_deliveries(put, removed, CASE WHEN is_arranged(a_member, arrangements) THEN a_member END);
+  END IF;
   IF schedule IS NOT NULL THEN scheduled := keep_scheduled(schedule); END IF;
   IF unschedule IS NOT NULL THEN
     WITH gone AS (

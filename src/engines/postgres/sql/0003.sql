@@ -69,8 +69,9 @@ BEGIN
   RETURN free_member(a_member);
 END $$;
 
--- Takes free shares of so many slots at most. One with more is divided; both parts keep its place.
-CREATE FUNCTION claim_shares(a_member int, a_subscription int, slots_max int)
+-- Takes free shares of so many slots at most. One with more is divided; both parts keep its place. What the member owns and
+-- does not know of was taken by a call whose answer was lost: that is told first.
+CREATE FUNCTION claim_shares(a_member int, a_subscription int, slots_max int, known bigint[])
 RETURNS TABLE (no bigint, slots smallint[], start bigint, reached bigint, version bigint, state bytea)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -81,9 +82,10 @@ DECLARE
 BEGIN
   PERFORM assert_member(a_member, NULL);
   PERFORM pg_advisory_xact_lock(lock_class(), -a_subscription);
-  FOR share IN SELECT * FROM shares WHERE subscription = a_subscription AND owner IS NULL ORDER BY no LOOP
-    EXIT WHEN remaining <= 0;
-    IF cardinality(share.slots) > remaining THEN
+  FOR share IN SELECT * FROM shares WHERE subscription = a_subscription
+                  AND (owner IS NULL OR owner = a_member AND no <> ALL (known)) ORDER BY owner NULLS LAST, no LOOP
+    EXIT WHEN remaining <= 0 AND share.owner IS NULL;
+    IF share.owner IS NULL AND cardinality(share.slots) > remaining THEN
       INSERT INTO shares (subscription, slots, start, reached)
       VALUES (a_subscription, share.slots[remaining + 1 :], share.start, share.reached) RETURNING shares.no INTO rest;
       INSERT INTO places SELECT rest, p.version, p.state FROM places p WHERE p.share = share.no ORDER BY p.version DESC LIMIT 1;
@@ -129,19 +131,18 @@ BEGIN
   RETURN found;
 END $$;
 
--- What others have changed of the rows that a member holds; each is told once.
-CREATE FUNCTION take_changes(a_member int)
-RETURNS TABLE (kind text, subscription int, slot smallint, "position" bigint, at bigint, holds boolean, key text)
+-- What others have changed of the rows that a member holds. Those it has seen are forgotten.
+CREATE FUNCTION take_changes(a_member int, seen bigint[])
+RETURNS TABLE (no bigint, kind text, subscription int, slot smallint, "position" bigint, at bigint, holds boolean, key text)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
   IF NOT EXISTS (SELECT FROM changes) THEN RETURN; END IF;
   PERFORM assert_member(a_member, NULL);
-  RETURN QUERY WITH taken AS (
-    DELETE FROM changes c USING shares s
-     WHERE s.owner = a_member AND s.subscription = c.subscription AND c.slot = ANY (s.slots)
-    RETURNING c.*
-  ) SELECT t.kind, t.subscription, t.slot, t.position, t.at, t.holds, t.key FROM taken t ORDER BY t.no;
+  DELETE FROM changes c WHERE c.no = ANY (seen);
+  RETURN QUERY SELECT c.no, c.kind, c.subscription, c.slot, c.position, c.at, c.holds, c.key
+    FROM changes c JOIN shares s ON s.owner = a_member AND s.subscription = c.subscription AND c.slot = ANY (s.slots)
+   ORDER BY c.no;
 END $$;
 
 -- How far the log has come, when the next scheduled event is due, how many share it, and whether there is word for them.
