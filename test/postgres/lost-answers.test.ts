@@ -129,7 +129,9 @@ describe('an answer that is lost', () => {
       { position: 2, attempts: 5 },
       { position: 3, attempts: 1 },
     ]);
-    const places = await client.query<{ state: Uint8Array }>('SELECT state FROM places WHERE share = $1', [...arranged]);
+    const places = await client.query<{ state: Uint8Array }>('SELECT state FROM places WHERE share = $1', [
+      ...arranged,
+    ]);
     expect(places.rows.map(({ state }) => [...state])).toEqual([[2]]);
     expect(await slots()).toEqual(SLOTS);
   });

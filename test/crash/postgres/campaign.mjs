@@ -41,6 +41,9 @@ export function sharedMode({ own, flags, engine, cycle, open, close }) {
         for (let done = 0; done < cycles; done++) {
           await cycle({ ...context, cycle: cyclesDone + done });
           trial.assertAlive();
+          for (const strayed of await database.strayed()) {
+            trial.broken(trial.any(random), `each slot is in one share: ${JSON.stringify(strayed)}`);
+          }
           told();
         }
         // Who leaves hands over; who is killed leaves the rest to those that verify.

@@ -10,6 +10,8 @@ import { MissingError } from '../commands.mjs';
 /** What the engine and the application connect as: no superuser, so that the connections kept for those are not theirs. */
 const ROLE = 'carillon_crash';
 const SCHEMA = 'carillon';
+/** Of a subscription. */
+const SLOTS = 64;
 const BACK_WITHIN_MS = 60_000;
 const POLL_MS = 20;
 /** SQLSTATE of a server that has no connection left. */
@@ -151,6 +153,15 @@ class Database {
          SELECT FROM ${SCHEMA}.shares s WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.members m WHERE m.no = s.owner))`,
       [String(pid)],
       withinMs,
+    );
+  }
+
+  /** Subscriptions whose slots are not each in one share: some are nobody's, or somebody's twice. */
+  strayed() {
+    return this.admin.query(
+      `SELECT subscription, count(*)::int AS slots, count(DISTINCT slot)::int AS different
+         FROM ${SCHEMA}.shares, unnest(slots) AS slot
+        GROUP BY subscription HAVING count(*) <> ${SLOTS} OR count(DISTINCT slot) <> ${SLOTS}`,
     );
   }
 
