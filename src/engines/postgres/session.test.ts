@@ -219,6 +219,15 @@ describe('a session', () => {
     await expect(waiting).rejects.toMatchObject({ code: 'CARILLON_DATABASE_UNREACHABLE' });
   });
 
+  it('that is to end soon cuts off what does not answer', async () => {
+    const { session, made } = fake();
+    const waiting = session.run((connection) => connection.broken.then((error) => Promise.reject(error)));
+    await new Promise((resolve) => setImmediate(resolve));
+    session.endWithin(0);
+    await expect(waiting).rejects.toMatchObject({ code: 'CARILLON_DATABASE_UNREACHABLE' });
+    expect(made.map(({ state }) => state)).toEqual(['aborted']);
+  });
+
   it('killing waits for nothing', async () => {
     const { session, made } = fake();
     void session.run(() => new Promise<void>(() => undefined));

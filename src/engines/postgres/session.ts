@@ -1,4 +1,4 @@
-import { carillonError, isCarillonError, systemClock, toError, type Clock } from '../../core/index.ts';
+import { carillonError, isCarillonError, systemClock, toError, type Clock, type Timer } from '../../core/index.ts';
 import type { Connection, ConnectionOptions, Connector } from '../../postgres/index.ts';
 
 /** Whether the database can be used, as all sessions of one engine see it. */
@@ -93,6 +93,7 @@ export class Session {
   closed = false;
   /** No work is begun again from then on. */
   endsAt: number = Infinity;
+  cut: Timer | null = null;
   /** Ends a pause. */
   hurry: () => void = () => undefined;
   queue: Promise<unknown> = Promise.resolve();
@@ -218,9 +219,10 @@ export class Session {
     opening?.abort();
   }
 
-  /** The end is near: a database that cannot be used is waited for no longer than this. */
+  /** The end is near: a database that cannot be used, or does not answer, is waited for no longer than this. */
   endWithin(ms: number): void {
     this.endsAt = clock.monotonic() + ms;
+    this.cut = clock.setTimer(ms, () => this.drop());
   }
 
   /** Waits for the work in hand, unless that waits for the database. */
@@ -228,6 +230,7 @@ export class Session {
     this.closed = true;
     this.hurry();
     await this.queue;
+    this.cut?.cancel();
     await this.connection?.close();
     this.connection = null;
   }
@@ -236,6 +239,7 @@ export class Session {
   kill(): void {
     this.closed = true;
     this.hurry();
+    this.cut?.cancel();
     this.drop();
   }
 }
