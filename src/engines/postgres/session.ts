@@ -66,7 +66,7 @@ export interface Patience {
 }
 
 /** The server's process of an earlier connection, unless another has its number by now. */
-const END_EARLIER = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+export const END_EARLIER = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE pid = $1 AND usename = current_user AND application_name = current_setting('application_name')`;
 
 /**

@@ -10,8 +10,8 @@ import type { CommitBatch, CommitResult, StoreTransaction } from '../../engine/l
 import type { Connection, Connector, Query, QueryAnswer } from '../../postgres/index.ts';
 import { commitResult, commitStatement, commitValues } from './batch.ts';
 import type { ResolvedOptions } from './options.ts';
-import type { Cells } from './rows.ts';
-import { isAway } from './session.ts';
+import { stateNumbers, type Cells } from './rows.ts';
+import { END_EARLIER, isAway } from './session.ts';
 import { assertStatementAllowed, parametersOf } from './statements.ts';
 import { statementError, storeError } from './store-errors.ts';
 
@@ -148,7 +148,7 @@ export class Transactions {
 
 /**
  * One transaction. States: `open` → `committed` | `rolled-back`, past its time by itself. When the answer to COMMIT is
- * lost, the server is asked what became of it: it knows by the transaction's id.
+ * lost, the server is asked what became of it.
  */
 class PostgresTransaction implements StoreTransaction {
   readonly pool: Transactions;
@@ -206,7 +206,7 @@ class PostgresTransaction implements StoreTransaction {
     } catch (error) {
       this.pool.discard(this.connection);
       if (!isCarillonError(error, 'CARILLON_DATABASE_UNREACHABLE')) throw storeError(error);
-      if (!(await this.wasCommitted(id))) throw error;
+      if (!(await this.wasCommitted(batch, id))) throw error;
     } finally {
       this.timer?.cancel();
     }
@@ -229,16 +229,27 @@ class PostgresTransaction implements StoreTransaction {
     }
   }
 
-  async wasCommitted(id: string): Promise<boolean> {
+  /**
+   * What became of it, when nobody has said. Its number alone does not tell: a server that crashed hands out the same again,
+   * when nothing of the first transaction had come to its disk. So what it wrote has to be there.
+   */
+  async wasCommitted({ put }: CommitBatch, id: string): Promise<boolean> {
     for (;;) {
       const rows = await this.store.rows({ text: 'SELECT pg_xact_status($1::xid8)', values: [id] });
       const status = rows[0]?.[0];
-      if (status === 'committed') return true;
-      if (status !== 'in progress') return false;
+      if (status === 'aborted') return false;
+      if (status !== 'in progress') break;
       // Its session has not noticed yet that nobody listens.
-      const { processId } = this.connection;
-      await this.store.rows({ text: 'SELECT pg_terminate_backend($1)', values: [processId] });
+      await this.store.rows({ text: END_EARLIER, values: [this.connection.processId] });
     }
+    const [acknowledgement] = put;
+    if (!acknowledgement) throw carillonError('CARILLON_BUG', 'a transaction without an acknowledgement');
+    const { subscription, position, state } = acknowledgement;
+    const rows = await this.store.rows({
+      text: 'SELECT FROM deliveries WHERE subscription = $1 AND position = $2 AND state = $3',
+      values: [subscription, position, stateNumbers[state]],
+    });
+    return rows.length > 0;
   }
 
   async rollback(): Promise<void> {
