@@ -271,7 +271,8 @@ BEGIN
   IF given_shares IS NOT NULL THEN PERFORM write_places(given_shares, versions, states); END IF;
   IF put IS NOT NULL OR removed IS NOT NULL THEN
     -- Slots that were given up when this was made before may have another owner, who has written since.
-    PERFORM write_deliveries(put, removed, CASE WHEN is_arranged(a_member, arrangements) THEN a_member END);
+    PERFORM write_deliveries(put, removed,
+      CASE WHEN arrangements IS NOT NULL AND is_arranged(a_member, arrangements) THEN a_member END);
   END IF;
   IF schedule IS NOT NULL THEN scheduled := keep_scheduled(schedule); END IF;
   IF unschedule IS NOT NULL THEN
