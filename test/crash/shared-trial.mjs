@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Trial, TrialError } from './trial.mjs';
 
 const RESUMES_WITHIN_MS = 20_000;
-const STOPS_WITHIN_MS = 30_000;
+/** Handlers have 30 s to end. */
+const STOPS_WITHIN_MS = 45_000;
 const STOPPED_POLL_MS = 1;
 
 /** A trial of several processes at once that share one log. */

@@ -24,6 +24,8 @@ import { storeError } from './store-errors.ts';
 /** What membership needs of the store around it. */
 export interface SharingHost {
   readonly options: ResolvedOptions;
+  readonly answerMs: number;
+  readonly behindOthers: Patience;
   readonly reader: Session;
   readonly now: () => number;
   rows(query: Query, patience?: Patience): Promise<readonly Cells[]>;
@@ -36,8 +38,6 @@ export interface SharingHost {
 const GRACE_MS = 1500;
 /** Notifications of one kind, from this process, are at least so far apart. */
 const NOTIFY_EVERY_MS = 2;
-/** A lease may be too short for what takes its time, such as burying a member that hangs. */
-const ANSWER_MIN_MS = 5000;
 const WAKES: ReadonlySet<string> = new Set<Wake>(['log', 'members', 'changes', 'answers']);
 
 /** A channel's name is an identifier, so a schema's may leave it no room for more. */
@@ -60,7 +60,6 @@ export class PostgresSharing implements Sharing {
   readonly session: Session;
   /** A member that could not write for a while is still one: nothing is given up for a full disk or a deadlock. */
   readonly patience: Patience;
-  /** Of what may have to wait for a member that hangs, until that is buried. */
   readonly longPatience: Patience;
   readonly channel: string;
   member = 0;
@@ -75,9 +74,8 @@ export class PostgresSharing implements Sharing {
   constructor(host: SharingHost) {
     this.host = host;
     this.leaseMs = host.options.leaseMs;
-    const answerMs = Math.max(this.leaseMs, ANSWER_MIN_MS);
-    this.patience = { waitsOut: isPassing, answerMs };
-    this.longPatience = { waitsOut: isPassing, answerMs: 2 * answerMs };
+    this.patience = { answerMs: host.answerMs, waitsOut: isPassing };
+    this.longPatience = { ...host.behindOthers, waitsOut: isPassing };
     this.lookMs = host.options.lookMs;
     this.channel = channelOf(host.options.schema);
     this.session = host.session({

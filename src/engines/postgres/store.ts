@@ -36,10 +36,10 @@ import { isUnfollowed, storeError } from './store-errors.ts';
 import { Transactions, type TransactionHost } from './transaction.ts';
 
 const COMMIT = commitStatement('commit');
-/** Reads are short, or stop after so many events. */
-const READING: Patience = { answerMs: 60_000 };
 /** What takes as long as the log is large. */
 const LONG: Patience = {};
+/** A lease may be too short for what takes its time, such as burying a member that hangs. */
+const ANSWER_MIN_MS = 5000;
 
 /**
  * The log in PostgreSQL, as one process sees it. Commits go over one connection, in the order of their calls, and the next
@@ -53,6 +53,8 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   readonly name = 'postgres';
   readonly capabilities: LogStore['capabilities'] = { durable: true, transactions: true };
   readonly options: ResolvedOptions;
+  /** A connection that does not answer for so long is taken for broken. */
+  readonly answerMs: number;
   readonly connector: Connector;
   readonly sharing: PostgresSharing;
   readonly writer: Session;
@@ -77,6 +79,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
 
   constructor(options: ResolvedOptions) {
     this.options = options;
+    this.answerMs = Math.max(options.leaseMs, ANSWER_MIN_MS);
     this.connector = connectorOf(options.database);
     this.writer = this.session({
       writes: true,
@@ -89,9 +92,15 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
     this.outbox = new PostgresOutbox(options.schema);
   }
 
+  /** Of commits. */
   get patience(): Patience {
     const { unreachableMs } = this.options;
     return { ms: unreachableMs, answerMs: unreachableMs };
+  }
+
+  /** Of what may have to wait for a member that hangs, until that is buried. */
+  get behindOthers(): Patience {
+    return { answerMs: 2 * this.answerMs };
   }
 
   get commitFunction(): string {
@@ -154,7 +163,7 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
   }
 
   /** Rows as arrays, however often the connection breaks. */
-  async rows(query: Query, patience: Patience = READING): Promise<readonly Cells[]> {
+  async rows(query: Query, patience: Patience = this.behindOthers): Promise<readonly Cells[]> {
     try {
       const { rows } = await this.reader.run(
         (connection) => connection.query({ ...query, rowMode: 'array' }),
@@ -289,9 +298,10 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
       return { rows: events, scannedTo: rows.length < most ? upTo : (events.at(-1)?.position ?? upTo) };
     }
     // Positions have holes, so what is looked at is counted in events.
-    const rows = await this.rows({
-      name: 'search',
-      text: `WITH looked AS (
+    const rows = await this.rows(
+      {
+        name: 'search',
+        text: `WITH looked AS (
                SELECT position FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
              ), bound AS (
                SELECT CASE WHEN count(*) < $3 THEN $2::bigint ELSE max(position) END AS up_to FROM looked
@@ -300,8 +310,10 @@ export class PostgresStore implements LogStore, SharingHost, TransactionHost {
                SELECT * FROM events WHERE position > $1 AND position <= b.up_to
                   AND ($4::text IS NULL OR type = $4) AND ($5::text IS NULL OR subject = $5)
                   AND ($6::smallint[] IS NULL OR slot = ANY ($6)) ORDER BY position LIMIT $7) AS e ON true`,
-      values: [after, upTo, Math.min(scanMax, 1_000_000), type ?? null, subject ?? null, slots ?? null, limit],
-    });
+        values: [after, upTo, Math.min(scanMax, 1_000_000), type ?? null, subject ?? null, slots ?? null, limit],
+      },
+      LONG,
+    );
     const events = rows.filter((cells) => cells[1] !== null).map((cells) => eventOf(cells, 1));
     const bound = Number(rows[0]?.[0]);
     return { rows: events, scannedTo: events.length < limit ? bound : (events.at(-1)?.position ?? bound) };
