@@ -59,6 +59,10 @@ describe('transactions of handlers', () => {
     await running.publish(happened('a'));
     expect(await deadWith(1)).toEqual(['CARILLON_TRANSACTION_TIMEOUT']);
     expect(await effects()).toBe(0);
+    // Its statement does not run on, with its locks.
+    const sleeping = `SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active'
+      AND datname = current_database() AND pid <> pg_backend_pid()`;
+    await until(async () => (await client.query(sleeping)).rows.length === 0, 'the server to end the statement');
   });
 
   it('one whose acknowledgement waits too long ends, and is told so', async () => {

@@ -117,8 +117,16 @@ export class Transactions {
 
   /** Nobody knows what state it is in. */
   discard(connection: Connection): void {
-    connection.abort();
+    this.giveUp(connection);
     this.forget(connection);
+  }
+
+  /** The server may not notice for long: meanwhile a statement would run on, and locks be held. */
+  giveUp(connection: Connection): void {
+    connection.abort();
+    if (this.closed || connection.processId === null) return;
+    // A help, not a promise: the server notices in the end.
+    this.store.rows({ text: END_EARLIER, values: [connection.processId] }).catch(() => undefined);
   }
 
   forget(connection: Connection): void {
@@ -129,7 +137,7 @@ export class Transactions {
 
   /** Those in use have their own time. */
   dropIdle(): void {
-    for (const connection of this.idle.splice(0)) connection.abort();
+    for (const connection of this.idle.splice(0)) this.giveUp(connection);
   }
 
   next(): void {

@@ -4,7 +4,7 @@ import { between } from '../random.mjs';
 /**
  * A TCP proxy before the server that ends connections as a network does: at any byte. Each connection is `open` → (aimed:
  * what it does with the next piece that passes) → `cut`; or `open` → (stalled: passes nothing) → `open`; or `open` → (silent:
- * swallows everything, and neither side hears of the other's end) → `cut` once both have given up.
+ * swallows everything, and neither side hears of the other's end for a while) → `cut`.
  */
 export class Proxy {
   links = new Set();
@@ -58,14 +58,15 @@ export class Proxy {
 
 const aims = ['at once', 'within a request', 'within an answer', 'before the answer', 'stalled'];
 const STALL_MS = [50, 800];
+/** So long after one side has given up a silent connection the other finds out, by asking for a sign of life. */
+const HALF_OPEN_MS = 3_000;
 /** What nothing passes over any more is cut all the same. */
 const AIMED_FOR_MS = 1_000;
 
 class Link {
   aimed = null;
   silent = false;
-  /** Sides of a silent connection that have given up. */
-  ended = 0;
+  timer = null;
 
   constructor(client, server, proxy) {
     this.client = client;
@@ -80,7 +81,8 @@ class Link {
     // Its end follows.
     from.on('error', () => undefined);
     from.on('close', () => {
-      if (!this.silent || ++this.ended === 2) this.cut();
+      if (!this.silent) return this.cut();
+      this.timer ??= setTimeout(() => this.cut(), HALF_OPEN_MS);
     });
     from.on('data', (piece) => {
       if (this.silent) return;
