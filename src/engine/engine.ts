@@ -97,7 +97,10 @@ export interface EngineHost {
   onFailure(error: Error): void;
   /** The storage is full, or has room again. */
   onStorageFull(full: boolean): void;
-  /** The database cannot be used (it is away, full, or only reads), for this reason, or can be again. Nothing is lost meanwhile, and nothing goes on. */
+  /**
+   * The database cannot be used (it is away, full, or only reads), for this reason, or can be again. Nothing is lost
+   * meanwhile, and nothing goes on.
+   */
   onUnreachable(reason: Error | null): void;
   /** Another process has handled, or will never handle, an event that was appended here with `asks`. */
   onAnswer(answered: AnsweredElsewhere): void;

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultLimits, defineEvent, silentLogger, systemClock } from '../../src/core/index.ts';
+import { defineEvent } from '../../src/core/index.ts';
 import type { CommitBatch, CommitResult } from '../../src/engine/log/index.ts';
 import { rowOf } from '../../src/engine/log/rows.ts';
 import { emptyBatch } from '../../src/engine/log/store.ts';
-import { resolveOptions } from '../../src/engines/postgres/options.ts';
-import { PostgresStore } from '../../src/engines/postgres/store.ts';
+import type { PostgresStore } from '../../src/engines/postgres/store.ts';
+import { openedStore } from './opened-store.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
 
 /** Commits that are sent before those before them are answered, on a server. */
@@ -16,16 +16,7 @@ let store: PostgresStore;
 
 beforeEach(async () => {
   database = await freshDatabase();
-  store = new PostgresStore(resolveOptions({ url: database.url }));
-  await store.open({
-    limits: defaultLimits,
-    log: silentLogger,
-    clock: systemClock,
-    onFailure: () => undefined,
-    onStorageFull: () => undefined,
-    onUnreachable: () => undefined,
-  });
-  await store.sharing.join();
+  store = await openedStore(database.url);
   // With the first one its connection is made.
   await store.commit(batch(['first']));
 });

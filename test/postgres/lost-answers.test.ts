@@ -1,11 +1,10 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { defaultLimits, silentLogger, systemClock } from '../../src/core/index.ts';
 import { emptyBatch, type CommitBatch } from '../../src/engine/log/store.ts';
 import type { DeliveryRow } from '../../src/engine/log/index.ts';
-import { resolveOptions } from '../../src/engines/postgres/options.ts';
-import { PostgresStore } from '../../src/engines/postgres/store.ts';
+import type { PostgresStore } from '../../src/engines/postgres/store.ts';
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts';
+import { deliveryRow, openedStore } from './opened-store.ts';
 import { startProxy, type Proxy } from './proxy.ts';
 
 const SLOTS = Array.from({ length: 64 }, (_, slot) => slot);
@@ -22,23 +21,14 @@ describe('an answer that is lost', () => {
   let other: PostgresStore;
   let subscription: number;
 
-  async function open(url: string): Promise<PostgresStore> {
-    const made = new PostgresStore(resolveOptions({ url }));
-    const ignored = (): void => undefined;
-    const host = { limits: defaultLimits, log: silentLogger, clock: systemClock };
-    await made.open({ ...host, onFailure: ignored, onStorageFull: ignored, onUnreachable: ignored });
-    await made.sharing.join();
-    return made;
-  }
-
   beforeEach(async () => {
     database = await freshDatabase();
     proxy = await startProxy(database.url);
     client = new pg.Client(database.url);
     await client.connect();
     await client.query('SET search_path = carillon');
-    store = await open(proxy.url);
-    other = await open(database.url);
+    store = await openedStore(proxy.url);
+    other = await openedStore(database.url);
     subscription = (await store.openSubscription('some', 'beginning')).no;
     // What is lost below is the answer to a statement that is known already.
     await store.sharing.takeChanges();
@@ -57,18 +47,8 @@ describe('an answer that is lost', () => {
     return rows.map(({ slot }) => slot).toSorted((a, b) => a - b);
   }
 
-  const row = (position: number, slot: number, attempts: number): DeliveryRow => ({
-    subscription,
-    position,
-    slot,
-    state: 'retrying',
-    attempts,
-    atMs: 0,
-    key: null,
-    holds: false,
-    records: [],
-    data: null,
-  });
+  const row = (position: number, slot: number, attempts: number): DeliveryRow =>
+    deliveryRow({ subscription, position, slot, attempts });
 
   it('of a claim: the slots are not left to nobody', async () => {
     proxy.misbehaveAt('claim_shares', 'answer');

@@ -1,12 +1,10 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startPostgres, type PostgresServer } from '../../scripts/postgres-server.mjs';
-import { defaultLimits, silentLogger, systemClock } from '../../src/core/index.ts';
-import type { DeliveryRow } from '../../src/engine/log/index.ts';
 import { emptyBatch, type StoreTransaction } from '../../src/engine/log/store.ts';
-import { resolveOptions } from '../../src/engines/postgres/options.ts';
-import { PostgresStore } from '../../src/engines/postgres/store.ts';
+import type { PostgresStore } from '../../src/engines/postgres/store.ts';
 import type { Connection } from '../../src/postgres/index.ts';
+import { deliveryRow, openedStore } from './opened-store.ts';
 
 let server: PostgresServer;
 let store: PostgresStore;
@@ -14,10 +12,7 @@ let store: PostgresStore;
 beforeAll(async () => {
   // What a transaction writes stays in the server's memory until it commits.
   server = await startPostgres({ flags: ['-c', 'wal_writer_delay=10s', '-c', 'autovacuum=off'] });
-  store = new PostgresStore(resolveOptions({ url: server.url() }));
-  const ignored = (): void => undefined;
-  const host = { limits: defaultLimits, log: silentLogger, clock: systemClock };
-  await store.open({ ...host, onFailure: ignored, onStorageFull: ignored, onUnreachable: ignored });
+  store = await openedStore(server.url());
 }, 60_000);
 afterAll(async () => {
   await store.close();
@@ -48,20 +43,8 @@ function reuse(number: bigint): Promise<boolean> {
 it('a transaction that a crash of the server cut short, and whose number another has got since, was not committed', async () => {
   await withClient((client) => client.query('CREATE TABLE effects (id text NOT NULL)'));
   const { no: subscription } = await store.openSubscription('some', 'beginning');
-  await store.sharing.join();
   const [share] = await store.sharing.claim(subscription, 64, []);
-  const acknowledged: DeliveryRow = {
-    subscription,
-    position: 1,
-    slot: share?.slots[0] ?? 0,
-    state: 'acked',
-    attempts: 1,
-    atMs: 0,
-    key: null,
-    holds: false,
-    records: [],
-    data: null,
-  };
+  const acknowledged = deliveryRow({ subscription, position: 1, slot: share?.slots[0] ?? 0, state: 'acked' });
 
   const transaction = (await store.begin(60_000)) as StoreTransaction & { readonly connection: Connection };
   const { connection } = transaction;

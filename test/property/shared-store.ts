@@ -75,15 +75,12 @@ export class SharedPlace {
     }
   }
 
-  bury(nowMs: number): boolean {
-    let found = false;
+  bury(nowMs: number): void {
     for (const [member, endsMs] of this.members) {
       if (endsMs > nowMs) continue;
       this.free(member);
       this.onBuried(member);
-      found = true;
     }
-    return found;
   }
 
   free(member: number): void {

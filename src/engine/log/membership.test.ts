@@ -27,7 +27,6 @@ class Others implements Sharing {
   all: number[] = [];
   free: number[] = allSlots(SLOTS);
   sight: Sight = nothingNew;
-  buried = false;
   changes: RowChange[] = [];
   answers: Answer[] = [];
   /** Fails the next call of that name. */
@@ -53,7 +52,7 @@ class Others implements Sharing {
       this.alive = true;
     });
   renew = (): Promise<boolean> => this.called('renew', () => this.alive);
-  bury = (): Promise<boolean> => this.called('bury', () => this.buried);
+  bury = (): Promise<void> => this.called('bury', () => undefined);
   leave = (): Promise<void> => this.called('leave', () => undefined);
   enlist = (subscription: number): Promise<void> =>
     this.called(`enlist ${subscription}`, () => void (this.all = [...this.all, this.member]));

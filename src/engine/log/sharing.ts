@@ -29,8 +29,8 @@ export interface Sharing {
   join(): Promise<void>;
   /** Renews the lease; false when this member was declared dead. */
   renew(): Promise<boolean>;
-  /** Declares dead who is; whether there was one. */
-  bury(): Promise<boolean>;
+  /** Declares dead who is. */
+  bury(): Promise<void>;
   /** Leaves: what this member holds is free at once. */
   leave(): Promise<void>;
 

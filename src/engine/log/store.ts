@@ -60,7 +60,10 @@ export interface StoreHost {
   /** The store cannot go on. */
   onFailure(error: Error): void;
   onStorageFull(full: boolean): void;
-  /** The database cannot be used (it is away, full, or only reads), for this reason, or can be again. Calls made meanwhile wait for it. */
+  /**
+   * The database cannot be used (it is away, full, or only reads), for this reason, or can be again. Calls made meanwhile
+   * wait for it.
+   */
   onUnreachable(reason: Error | null): void;
 }
 

@@ -177,7 +177,7 @@ export class PostgresSharing implements Sharing {
   }
 
   /** Not over the reader: that one may be waiting for a lock that the dead one holds. */
-  async bury(): Promise<boolean> {
+  async bury(): Promise<void> {
     const ask = async (text: string, values: readonly unknown[]): Promise<readonly Cells[]> => {
       const { rows } = await this.onSession((connection) => connection.query({ text, values, rowMode: 'array' }));
       return rows as unknown as readonly Cells[];
@@ -195,7 +195,6 @@ export class PostgresSharing implements Sharing {
       found ||= rows[0]?.[0] === true;
     }
     if (found) this.tell('members');
-    return found;
   }
 
   async leave(): Promise<void> {

@@ -86,9 +86,9 @@ const steps: readonly (readonly URL[])[] = [[new URL('sql/0001.sql', import.meta
  * relays, the others stand by. At least once, in the order of the transactions' commits as far as one could see another,
  * and once to a bus that deduplicates.
  *
- * Starting fails with `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_TLS`, `CARILLON_DATABASE_UNKNOWN`,
- * `CARILLON_DATABASE_RIGHTS`, `CARILLON_DATABASE_POOLED`, `CARILLON_STORAGE_VERSION`. Later the database is waited for, and the module says that it
- * is unhealthy. Fails at once with `CARILLON_OPTION_INVALID`.
+ * Starting fails with `CARILLON_DATABASE_UNREACHABLE`, `CARILLON_DATABASE_LOGIN`, `CARILLON_DATABASE_TLS`,
+ * `CARILLON_DATABASE_UNKNOWN`, `CARILLON_DATABASE_RIGHTS`, `CARILLON_DATABASE_POOLED`, `CARILLON_STORAGE_VERSION`. Later the
+ * database is waited for, and the module says that it is unhealthy. Fails at once with `CARILLON_OPTION_INVALID`.
  */
 export function outboxRelay(options: OutboxRelayOptions): Module {
   if (typeof options === 'string') return outboxRelay({ url: options });
